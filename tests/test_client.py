@@ -24,7 +24,7 @@ def served(script):
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
             with lock:
                 seen.append((time.monotonic(), self.path, dict(self.headers), body))
                 number = len(seen)
@@ -72,7 +72,7 @@ def test_a_redirect_is_followed_nowhere_and_named(monkeypatch, status, host):
     with served(lambda *_: (200, GOOD, {})) as (other, seen):
         moved = other.replace("127.0.0.1", host) + "/chat/completions"
         with served(lambda *_: (status, b"", {"Location": moved})) as (url, asked):
-            with pytest.raises(CallError, match=f"answered {status}: it has moved to http://{host}:.*; 1 tries"):
+            with pytest.raises(CallError, match=f"answered {status}: it has moved to http://{host}:.*; 1 try"):
                 ask(client(url, key_variable="KEY"))
             assert asked[0][2]["Authorization"] == "Bearer sk-secret"
         assert seen == [], "neither the key nor the question"
@@ -129,7 +129,7 @@ def test_a_service_without_schemas_is_asked_without_from_then_on():
 def test_an_answer_that_trickles_ends_with_the_time_limit():
     with served(lambda *_: (200, [b" "] * 50, {})) as (url, _):
         began = time.monotonic()
-        with pytest.raises(CallError, match="did not answer .timed out.; 1 tries"):
+        with pytest.raises(CallError, match="did not answer .timed out.; 1 try"):
             ask(client(url, timeout=0.5, retries=0))
         assert time.monotonic() - began < 3
 
@@ -152,7 +152,7 @@ def test_a_refusal_in_words_and_an_empty_answer_are_answers(message, finish, tex
 def test_the_key_is_shown_nowhere(monkeypatch):
     monkeypatch.setenv("KEY", "sk-secret\n")
     with served(lambda *_: (401, b"wrong key sk-secret", {})) as (url, seen):
-        with pytest.raises(CallError, match=r"answered 401: wrong key \[key\]; 1 tries") as caught:
+        with pytest.raises(CallError, match=r"answered 401: wrong key \[key\]; 1 try") as caught:
             ask(client(url, key_variable="KEY"))
         assert seen[0][2]["Authorization"] == "Bearer sk-secret", "without the line end of a file"
     monkeypatch.setenv("KEY", "sk-\nsecret")

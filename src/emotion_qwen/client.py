@@ -16,13 +16,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from emotion_qwen.errors import RemoteError, SettingsError
 
+ENDPOINT = "openai:"
+"""What the name of a model behind a service begins with."""
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
 REFUSED = frozenset({400, 413, 415, 422})
@@ -41,13 +43,16 @@ class CallError(RemoteError):
 
     Args:
         message: the error and the number of tries.
-        status: HTTP status of the last try; None if there was no response.
+        status: HTTP status of the last try; None if there was no response of the agreed form.
         stopped: whether the client was stopped.
+        connected: whether the service responded at all to the last try.
     """
 
-    def __init__(self, message: str, status: int | None = None, *, stopped: bool = False) -> None:
+    def __init__(
+        self, message: str, status: int | None = None, *, stopped: bool = False, connected: bool = True
+    ) -> None:
         super().__init__(message)
-        self.status, self.stopped = status, stopped
+        self.status, self.stopped, self.connected = status, stopped, connected
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,34 @@ class ChatService:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its text, maybe empty; tokens of prompt and answer if reported; seconds; whether it was truncated."""
+    """An answer: its text, maybe empty; tokens of prompt and answer if reported; seconds; whether it was truncated.
+
+    `body` is the whole response, with log-probabilities if they were requested and the service has them.
+    """
 
     text: str
     read: int | None
     written: int | None
     seconds: float
     cut: bool
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_endpoint(text: str) -> tuple[str, str]:
+    """Return address and model of "openai:NAME@http://host/v1", or of "openai:http://host/v1#NAME".
+
+    Raises:
+        SettingsError: neither form.
+    """
+    place = text.removeprefix(ENDPOINT)
+    if place.startswith(("http://", "https://")):
+        url, _, name = place.partition("#")
+    else:
+        name, at, url = place.partition("@http")
+        url = at[1:] + url
+    if not url or not name:
+        raise SettingsError(f"endpoint {text!r} is not a valid model address; write openai:NAME@http://host:8000/v1")
+    return url.rstrip("/"), name
 
 
 class Pace:
@@ -166,9 +192,9 @@ class ChatClient:
         while True:
             self.pace.take_turn(self._sleep)
             self._sleep(0)
-            field = self._length
-            body = {**payload, "model": self.service.model, field: tokens, **_response_format(form, schema)}
-            seconds, status, everybody = None, None, False
+            length = self._length
+            body = {**payload, "model": self.service.model, length: tokens, **_response_format(form, schema)}
+            seconds, status, everybody, connected = None, None, False, True
             try:
                 reply = self._post(body)
                 self._learn(form if schema else self._form)
@@ -177,7 +203,7 @@ class ChatClient:
                 status, detail = error.code, self._detail(error)
                 self.count(f"status {status}")
                 fault = f"answered {status}: {detail}"
-                if status in REFUSED and self._takes_other_length(field, detail):
+                if status in REFUSED and self._takes_other_length(length, detail):
                     continue
                 if status in REFUSED and form != "none":
                     form = FORMS[
@@ -192,25 +218,51 @@ class ChatClient:
                 reason = getattr(error, "reason", None) or error or type(error).__name__
                 late = isinstance(error, TimeoutError) or isinstance(reason, TimeoutError)
                 self.count(f"broken answer: {'timeout' if late else type(error).__name__}")
-                fault = f"did not answer ({reason})"
+                fault, connected = f"did not answer ({reason})", late
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 self.count(f"broken answer: {type(error).__name__}")
                 fault = f"answered garbage ({type(error).__name__}: {error})"
             turn += 1
             if turn > self.service.retries:
                 self.count("given up")
-                raise self._error(fault, turn, status)
+                raise self._error(fault, turn, status, connected)
             self._wait(turn, seconds, everybody)
+
+    def models(self) -> list[Mapping[str, Any]]:
+        """Return what the service says of its models, one try; empty if it has no such list.
+
+        Raises:
+            CallError: there is no service at the address, or it refuses the key.
+        """
+        try:
+            listed = self._fetch("/models", None)["data"]
+            return [each for each in listed if isinstance(each, dict)]
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise self._error(f"answered {error.code}: {self._detail(error)}", 1, error.code) from error
+            return []
+        except (OSError, http.client.HTTPException) as error:
+            raise self._error(
+                f"did not answer ({getattr(error, 'reason', None) or error})", 1, connected=False
+            ) from error
+        except (ValueError, LookupError, TypeError):
+            return []
+
+    def _fetch(self, path: str, body: Mapping[str, Any] | None) -> Any:
+        """Return the JSON at a path of the service; with a body it is a POST request."""
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        request = urllib.request.Request(
+            self.service.url.rstrip("/") + path, data, {"Content-Type": "application/json"}
+        )
+        if key := self._key():
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        until = time.monotonic() + self.service.timeout
+        with _OPENER.open(request, timeout=self.service.timeout) as response:
+            return json.loads(_read(response, until))
 
     def _post(self, body: Mapping[str, Any]) -> Reply:
         began = time.monotonic()
-        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        address = self.service.url.rstrip("/") + "/chat/completions"
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-        if key := self._key():
-            request.add_unredirected_header("Authorization", f"Bearer {key}")
-        with _OPENER.open(request, timeout=self.service.timeout) as response:
-            answer = json.loads(_read(response, began + self.service.timeout))
+        answer = self._fetch("/chat/completions", body)
         try:
             choice = answer["choices"][0]
             text, cut = choice["message"]["content"], choice.get("finish_reason") == "length"
@@ -223,7 +275,7 @@ class ChatClient:
         usage = answer.get("usage") or {}
         read, written = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
         seconds = time.monotonic() - began
-        return Reply(text, int(read) if read else None, int(written) if written else None, seconds, cut)
+        return Reply(text, int(read) if read else None, int(written) if written else None, seconds, cut, answer)
 
     def _key(self) -> str:
         key = os.environ.get(self.service.key_variable, "").strip() if self.service.key_variable else ""
@@ -242,15 +294,17 @@ class ChatClient:
             text = ""
         return (text or str(error.reason))[:300]
 
-    def _error(self, fault: str, tries: int, status: int | None = None) -> CallError:
+    def _error(self, fault: str, tries: int, status: int | None = None, connected: bool = True) -> CallError:
         key = self._key()
         public = fault.replace(key, "[key]") if key else fault
-        return CallError(f"{self.service.url}, model {self.service.model}: {public}; {tries} tries", status)
+        counted = "1 try" if tries == 1 else f"{tries} tries"
+        message = f"{self.service.url}, model {self.service.model}: {public}; {counted}"
+        return CallError(message, status, connected=connected)
 
-    def _takes_other_length(self, field: str, detail: str) -> bool:
+    def _takes_other_length(self, length: str, detail: str) -> bool:
         """Switch to the other length field if a refusal names it; return whether to repeat the request."""
         with self._lock:
-            if field != self._length:
+            if length != self._length:
                 return True  # another thread has switched meanwhile
             if self._length_told or "max_completion_tokens" not in detail:
                 return False

@@ -78,7 +78,7 @@ class ClipBudget:
     @classmethod
     def of(cls, processor: EmotionQwenProcessor) -> ClipBudget:
         """Take it from a processor."""
-        return cls(processor.settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
+        return cls(processor.settings, processor.factor)
 
     def at(self, fps: float | None) -> ClipBudget:
         """Return the budget for a number of frames per second that the user chose; None leaves it unchanged.

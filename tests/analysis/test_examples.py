@@ -23,6 +23,7 @@ from emotion_qwen.analysis.features import ClipFeatures
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.folder import made_by
 from emotion_qwen.batch.indexing import LabelledClip, labelled_clips, make_index
+from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.sections import examples_text
@@ -136,10 +137,22 @@ def test_a_report_combines_the_shares_and_lists_the_examples(nano, face_file):
     assert [example.label for example in report.examples] == [other] * 4
     assert report.people[0].distribution == pytest.approx(alone.report.people[0].distribution, abs=1e-5)
     assert not report.uncertainty.calibrated and alone.report.examples == ()
+    idle = Request("dfew7", examples=replace(index, fit=ExampleFit(4, 0.0, 3, 0.25, 0.25)))
+    (same,) = analyzer.read(analyzer.reader(idle), [prepared], idle)
+    assert same.report.uncertainty.calibrated and len(same.report.examples) == 4
     assert made_by(analyzer, request)["asked"]["examples"] == index.digest
     assert "examples" not in made_by(analyzer, plain)["asked"]
     text = examples_text(report, {"examples": "like", "colon": ": ", "semicolon": "; ", "aside": "{what} ({aside})"})
     assert text.startswith(f"like: {other} ") and text.count(str(face_file)) == 4
+
+
+def test_too_few_clips_are_refused_before_any_is_analyzed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Analyzer, "load", lambda *more, **options: pytest.fail("a model was loaded"))
+    for number in range(3):
+        (tmp_path / "joy").mkdir(exist_ok=True)
+        (tmp_path / "joy" / f"{number}.png").touch()
+    assert main(["index", str(tmp_path), "--to", str(tmp_path / "index")]) == 2
+    assert "3 examples and 0 validation clips; expected 4 and 1 or more" in capsys.readouterr().err
 
 
 def test_clips_come_from_folders_or_a_table(tmp_path):

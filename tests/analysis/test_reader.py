@@ -4,12 +4,14 @@ import torch
 
 from emotion_qwen.analysis.reader import BLANK, blank_like, label_reader
 from emotion_qwen.engine.scoring import WordScores
+from emotion_qwen.processing.encoded import MediumTokens
 from emotion_qwen.processing.patches import normalize
-from emotion_qwen.processing.processor import MediumTokens
 from emotion_qwen.taxonomy import label_set
 
 
 class ScriptedEngine:
+    has_features = True
+
     """Answers with fixed likelihoods: one table for seen visuals, one row for the blank."""
 
     def __init__(self, seen, blank, tokens, facts=None):

@@ -16,6 +16,7 @@ from tests.model.conftest import (  # noqa: F401  fixtures
     qwen,
     qwen_config,
     rewrite,
+    visual_inputs,
 )
 
 from emotion_qwen.model.parts import ACTIONS

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from emotion_qwen.engine.batches import TOKENS, fitting
 from emotion_qwen.engine.encoding import BATCH
-from emotion_qwen.engine.engine import TOKENS, Engine, _fitting
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError
 
 
@@ -119,6 +120,6 @@ def test_a_medium_that_stands_in_several_views_is_encoded_once(nano, monkeypatch
     scores = nano.score(views, "Emotion?", ["happy", "sad"]).log_likelihood
     plain = nano.score([[shown, said], [shown], [said]], "Emotion?", ["happy", "sad"]).log_likelihood
     assert torch.allclose(scores, plain, atol=1e-4)
-    assert [(cut.start, cut.stop) for cut in _fitting([10] * 40)] == [(0, BATCH), (BATCH, 40)]
-    assert [(cut.start, cut.stop) for cut in _fitting([TOKENS + 1, 10, TOKENS // 2, 10])] == [(0, 1), (1, 3), (3, 4)]
-    assert list(_fitting([])) == []
+    assert [(cut.start, cut.stop) for cut in fitting([10] * 40)] == [(0, BATCH), (BATCH, 40)]
+    assert [(cut.start, cut.stop) for cut in fitting([TOKENS + 1, 10, TOKENS // 2, 10])] == [(0, 1), (1, 3), (3, 4)]
+    assert list(fitting([])) == []

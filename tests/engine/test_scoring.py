@@ -7,6 +7,7 @@ from tests.engine.test_engine import parts, slow_score
 
 from emotion_qwen.engine.scoring import LEAST
 from emotion_qwen.errors import RequestError, ShapeError
+from emotion_qwen.records import Clip
 
 QUESTION = "How does this person feel?"
 ANSWERS = ["happy", "deeply worried about it", "deeply", "悲伤"]
@@ -129,3 +130,63 @@ def test_plain_text_is_scored_as_by_a_whole_pass_whatever_is_beside_it(engine, m
         assert score.greedy == [bool((logits.argmax(-1) == targets).all())]
     with pytest.raises(RequestError, match="'' has no token to score; give a longer text"):
         engine.score_texts(["The"], [""])
+
+
+# --- one visual in several views -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_visuals(monkeypatch):
+    """Treat even nano's visuals as long ones."""
+    monkeypatch.setattr("emotion_qwen.engine.batches.LONG", 2)
+
+
+def clip_part(seconds: int = 3) -> dict:
+    frames = np.random.default_rng(seconds).integers(0, 255, (seconds * 2, 56, 72, 3), dtype=np.uint8)
+    times = np.arange(seconds * 2) / 2
+    return {"type": "video", "video": Clip(frames, times, source="made", duration=float(seconds))}
+
+
+def about_one_clip() -> list[list[dict]]:
+    """Views of one video alone, with words, with context, with both, and with a sound; and of another video."""
+    film, other = clip_part(3), clip_part(4)
+    words, context = {"type": "text", "text": "They have just won. "}, {"type": "text", "text": "Context: a final, "}
+    wave = {"type": "audio", "audio": np.sin(np.arange(8000, dtype=np.float32) / 7) / 3}
+    return [[film], [words], [film, words], [other, context], [film, wave, words], [film, context], [other], []]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_views_of_one_visual_score_as_whole_passes(engine, attention, long_visuals, monkeypatch):
+    monkeypatch.setattr(engine.model.config.text_config, "_attn_implementation", attention)
+    views = about_one_clip()
+    output = engine.score(views, QUESTION, ANSWERS)
+    wanted = torch.tensor([[slow_score(engine, view, QUESTION, answer) for answer in ANSWERS] for view in views])
+    assert torch.allclose(output.log_likelihood, wanted, atol=1e-4)
+    assert (wanted[0] - wanted[6]).abs().max() > 0.01, "the two videos differ"
+    questions = [QUESTION, "Why?", "Emotion?", QUESTION, "什么情绪？", QUESTION, "Why is that?", QUESTION]
+    output = engine.score(views, questions, ANSWERS)
+    wanted = [[slow_score(engine, v, q, a) for a in ANSWERS] for v, q in zip(views, questions, strict=True)]
+    assert torch.allclose(output.log_likelihood, torch.tensor(wanted), atol=1e-4)
+
+
+def test_a_visual_passes_once_however_many_views_it_has(engine, passed, long_visuals):
+    views = [view for view in about_one_clip() if view and view[0]["type"] == "video"]
+    engine.score(views, QUESTION, ["happy", "sad"])
+    starts = [tokens for rows, tokens in passed if rows == 1]
+    alone = [prompt_length(engine, [clip_part(seconds)]) for seconds in (3, 4)]
+    assert len(starts) == 2 and all(0.5 * whole < start < whole for start, whole in zip(starts, alone, strict=True))
+    assert sum(rows * tokens for rows, tokens in passed if rows > 1) < 0.6 * sum(
+        prompt_length(engine, v) for v in views
+    )
+
+
+def test_two_videos_of_one_size_are_not_taken_for_each_other(engine, passed, long_visuals):
+    """Their tokens are the same placeholders: they pass together, and each view continues from its own."""
+    bright, dark = clip_part(3), clip_part(3)
+    dark["video"].frames[:] = dark["video"].frames // 9
+    words = {"type": "text", "text": "Oh. "}
+    views = [[dark], [bright, words], [bright], [dark, words]]
+    output = engine.score(views, QUESTION, ANSWERS)
+    assert [rows for rows, _ in passed] == [2, 4, 4], "both videos, four prompts, their answers"
+    wanted = torch.tensor([[slow_score(engine, view, QUESTION, answer) for answer in ANSWERS] for view in views])
+    assert torch.allclose(output.log_likelihood, wanted, atol=1e-4) and (wanted[0] - wanted[2]).abs().max() > 0.01

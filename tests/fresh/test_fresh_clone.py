@@ -30,6 +30,8 @@ REFUSED = {
     "fetch whisper --from downloads": "a file that was downloaded elsewhere",
     "SmolLM2-135M-Instruct.Q4_1.gguf": "a file that was downloaded elsewhere",
     "--device cuda": "a GPU",
+    "openai:": "a model behind a service",
+    "--model Qwen/": "a model on the hub",
     "configs/train/7b_stage1.yaml folder=data": "a 7B model and its data",
     "configs/train/7b_stage2.yaml folder=data": "a 7B model and its data",
     "merge runs/7b": "a 7B run",
@@ -190,6 +192,21 @@ def test_the_documentation_is_built(clone: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     for page in ("index.html", "zh/index.html", "reference/cli.html", "reference/python.html"):
         assert (clone / "build" / "site" / page).is_file()
+
+
+def test_the_wheel_with_all_extras_works_in_an_empty_environment(clone: Path, tmp_path: Path) -> None:
+    """What a user installs: the wheel and the extra `all`, outside the repository, with the weights in the wheel."""
+    done = run([".venv/bin/pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), "."], clone, 600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    run([sys.executable, "-m", "venv", "there"], tmp_path, 120)
+    done = run(["there/bin/pip", "install", "--quiet", f"{wheel.name}[all]"], tmp_path, 1800)
+    assert done.returncode == 0, done.stderr[-2000:]
+    analyze = "analyze --demo --html page.html --output table.xlsx"
+    for command in (analyze, "export table.jsonl --to x.parquet", "doctor"):
+        done = run(["there/bin/emotion-qwen", *shlex.split(command)], tmp_path, 600)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert {path.name for path in tmp_path.iterdir()} >= {"page.html", "table.xlsx", "x.parquet"}
 
 
 def test_it_runs_with_the_python_of_the_clone(clone: Path) -> None:

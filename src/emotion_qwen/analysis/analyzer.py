@@ -42,6 +42,8 @@ from emotion_qwen.analysis.writing import (
     trained_about,
     write,
 )
+from emotion_qwen.client import ENDPOINT
+from emotion_qwen.engine.endpoint import EndpointEngine
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
@@ -61,10 +63,10 @@ SPARSE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """The result for one clip: the report, and features for training another classifier."""
+    """The result for one clip: the report, and features for training another classifier if the model gives them."""
 
     report: EmotionReport
-    features: ClipFeatures
+    features: ClipFeatures | None
 
 
 class Analyzer:
@@ -84,14 +86,18 @@ class Analyzer:
         """Load a model by its name.
 
         Args:
-            model: a model or adapter folder, or a hub name; None loads the shipped nano.
+            model: a model or adapter folder, a hub name, or "openai:NAME@http://host/v1" for a model behind a service;
+                None loads the shipped nano.
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
             dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
 
         Raises:
             CheckpointError: there is no model of that name, or it does not fit.
-            SettingsError: the device or dtype is not available.
+            SettingsError: the device or dtype is not available, or the address of a service is invalid.
+            CallError: there is no service at the address.
         """
+        if str(model).startswith(ENDPOINT):
+            return cls(EndpointEngine.at(str(model)))
         return cls(Engine.load(model, device, dtype))
 
     def analyze(
@@ -134,8 +140,18 @@ class Analyzer:
             SettingsError: the examples of the request do not fit; see `ExampleIndex.check`.
         """
         if request.examples is not None:
+            self.check_features("examples")
             request.examples.check(request.label_set, self.made_by(request))
         return label_reader(self.engine, request.label_set, request.language, request.about)
+
+    def check_features(self, option: str) -> None:
+        """Refuse an option that needs features of clips.
+
+        Raises:
+            SettingsError: the model is behind a service, which gives none.
+        """
+        if not self.engine.has_features:
+            raise SettingsError(f"{option}: {self.engine.name} gives no features; load a model on this machine")
 
     def prepare(self, path: str | Path, request: Request = PLAIN) -> PreparedClip:
         """Decode a clip and detect its faces: the part of `analyze` that needs no model. Errors: see `read_clip`."""
@@ -191,7 +207,7 @@ class Analyzer:
         written = write(reader, able, outlines)
         analyses = iter(
             [
-                Analysis(self._report(*parts), clip_features(parts[0]))
+                Analysis(self._report(*parts), clip_features(parts[0]) if self.engine.has_features else None)
                 for parts in zip(able, outlines, written, strict=True)
             ]
         )
@@ -208,7 +224,9 @@ class Analyzer:
 
         Raises:
             MediaError: the clip contains nothing to analyze.
+            SettingsError: the model gives no features.
         """
+        self.check_features("features")
         if reading.is_empty:
             raise reading.nothing()
         features = clip_features(reading)

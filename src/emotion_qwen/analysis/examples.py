@@ -68,10 +68,12 @@ class Neighbours:
     Attributes:
         opinion: (L,) what multiplies the shares of the labels: p_examples to the power of the weight.
         examples: the nearest, at most `SHOWN`, the nearest first.
+        weight: of the examples; 0 if they do not help, so that the answer is the model's own.
     """
 
     opinion: np.ndarray
     examples: tuple[LabelledExample, ...]
+    weight: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +180,7 @@ class ExampleIndex:
             LabelledExample(self.sources[row], self.labels[self.columns[row]], float(distances[row]))
             for row in order[:SHOWN]
         )
-        return Neighbours(opinion, examples)
+        return Neighbours(opinion, examples, self.fit.weight)
 
 
 def spaced(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -201,6 +203,19 @@ def neighbour_shares(columns: np.ndarray, count: int) -> np.ndarray:
     return (counted + 1 / count) / (columns.shape[1] + 1)
 
 
+def check_numbers(examples: int, validation: int) -> None:
+    """Refuse too few clips.
+
+    Raises:
+        DataError: fewer examples than the smallest number of neighbours, or no validation clip.
+    """
+    if examples < COUNTS[0] or not validation:
+        raise DataError(
+            f"{examples} examples and {validation} validation clips; expected {COUNTS[0]} and 1 or more, add labelled "
+            "clips"
+        )
+
+
 def fit_examples(
     vectors: np.ndarray, columns: np.ndarray, queries: np.ndarray, shares: np.ndarray, right: np.ndarray
 ) -> ExampleFit:
@@ -216,12 +231,8 @@ def fit_examples(
     Raises:
         DataError: fewer examples than the smallest number of neighbours, or no validation clip.
     """
+    check_numbers(len(vectors), len(queries))
     counts = [count for count in COUNTS if count <= len(vectors)]
-    if not counts or not len(queries):
-        raise DataError(
-            f"{len(vectors)} examples and {len(queries)} validation clips; expected {COUNTS[0]} and 1 or more, add "
-            "labelled clips"
-        )
     order = np.argsort(spaced(vectors, queries), axis=1, kind="stable")
     opinions = {count: neighbour_shares(columns[order[:, :count]], shares.shape[1]) for count in counts}
     fits = {count: fit_weight(shares, opinions[count], right) for count in counts}

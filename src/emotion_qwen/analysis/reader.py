@@ -35,7 +35,7 @@ class ViewAnswer:
     Attributes:
         scores: (K,) fp32, whose softmax is the distribution.
         gate: (2,) fp32 fusion weights, general and emotion; zeros without a visual.
-        hidden: (H,) fp32 last hidden state of the last token before the answer.
+        hidden: (H,) fp32 last hidden state of the last token before the answer; H is 0 if the engine has no features.
         visual: (H,) fp32 mean of the visual's fused tokens; None without a visual.
         audio: (H,) fp32 mean of the sounds' tokens; None without a sound.
         actions: (A,) fp32 facial actions of the visual; None without one, or if the model does not measure them.
@@ -117,6 +117,26 @@ class ViewReader:
             self._blanks.update(zip(blanks, scores.log_likelihood, strict=True))
 
 
+class RemoteReader(ViewReader):
+    """Asks a service, which encodes the media itself and tells nothing of its features."""
+
+    def write(self, views: Sequence[View], question: str) -> list[str]:
+        """Answer another question about every view in free text."""
+        return self.engine.write(views, question)
+
+    def _ask(self, views: list[View]) -> list[ViewAnswer]:
+        if not self._plain:
+            self._ask_blanks(views)
+        output = self.engine.score(views, self.question, self.names)
+        answers = []
+        for row, view in enumerate(views):
+            scores = output.log_likelihood[row]
+            if not self._plain:
+                scores = (scores - self._blanks[_kind(view)]) / output.tokens
+            answers.append(ViewAnswer(scores, output.gate[row], output.hidden[row], None, None))
+        return answers
+
+
 def plain_likelihood(engine: Engine) -> bool:
     """Whether the scores of a model are its log-likelihoods without subtracting the blank, by its training facts."""
     return engine.training_facts().get("scores") == "likelihood"
@@ -124,7 +144,8 @@ def plain_likelihood(engine: Engine) -> bool:
 
 def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = PEOPLE) -> ViewReader:
     """Return a reader that asks for one of K labels, in "en" or "zh"; `about` is one of `records.ABOUT`."""
-    return ViewReader(engine, label_question(labels, language, about), labels.names(language))
+    kind = ViewReader if engine.has_features else RemoteReader
+    return kind(engine, label_question(labels, language, about), labels.names(language))
 
 
 def blank_like(view: View) -> list[Part]:

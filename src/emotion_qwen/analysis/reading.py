@@ -123,7 +123,8 @@ class ClipReading:
     def calibrated(self) -> bool:
         """Whether the shares are calibrated probabilities: every channel was fitted, also for this label set."""
         fitted = self.labels.name in self.calibration.label_sets and self.calibration.weighs(self.channels)
-        return self.about == PEOPLE and fitted and self.neighbours is None
+        changed = self.neighbours is not None and self.neighbours.weight > 0
+        return self.about == PEOPLE and fitted and not changed
 
     def views(self) -> list[View]:
         """Return the views that a report needs, of the glimpses and of the clip.

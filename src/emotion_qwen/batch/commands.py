@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -32,7 +32,11 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, chosen_labels
 from emotion_qwen.views.outputs import check_outputs
 
+if TYPE_CHECKING:
+    from emotion_qwen.analysis.analyzer import Analyzer
+
 FAILED = 2
+REQUESTED = ("start", "end", "fps", "window", "context")
 SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
 PATH = click.Path(path_type=Path)
 _POSITIVE = click.FloatRange(0, min_open=True)
@@ -44,7 +48,9 @@ TABLES = (".csv", ".xlsx", ".parquet")
 def _model_options(command: Callable) -> Callable:
     for option in (
         click.option(
-            "--model", default=None, help="nano, mini (if fetched), a model or adapter folder, or a hub name."
+            "--model",
+            default=None,
+            help="nano, mini (if fetched), a folder, a hub name, or openai:NAME@http://host/v1.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
@@ -134,17 +140,17 @@ def analyze(
     if _copies(engine, output, shard) > 1:
         arguments = click.get_current_context().meta[ARGUMENTS]
         return run_replicas(arguments, replica_devices(engine["replicas"]))
-    _check_together(picture, as_lines, output, evoked and whole_picture)
+    _check_picture(picture, as_lines, output)
+    about = _about(evoked, whole_picture)
     remote = None if (folder := options.pop("remote")) is None else Addresses(folder)
     find = remote.find if remote else find_media
     files = _demo_clip() if demo else find(_named(paths), sounds=True)
     everything, joined, files = files, output, shard.files(files) if shard else files
     output = shard.path(output) if shard and output else output
     targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
-    request_options = {name: options.pop(name) for name in ("start", "end", "fps", "window", "context")}
+    request_options = {"about": about, **{name: options.pop(name) for name in REQUESTED}}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
-    if abstain_below is not None:
-        request_options["abstain_below"] = abstain_below
+    request_options |= {} if abstain_below is None else {"abstain_below": abstain_below}
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
     from emotion_qwen.analysis.request import Request
@@ -153,7 +159,6 @@ def analyze(
 
     quiet()
     request_options |= {"reasoning": _reasoning(*thought), "examples": _examples(options.pop("examples"))}
-    request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     views = ViewFiles.of(targets, files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
     check_outputs(views.places(files) | {name: [path] for name, path in single.items() if path}, files)
@@ -162,8 +167,11 @@ def analyze(
         everything = find(paths, sounds=False)
         views = ViewFiles.of(targets, files := shard.files(everything) if shard else everything)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
+    if features:
+        analyzer.check_features("--features")
     results = Results(made_by(analyzer, request), output, features)
     waiting, failures = _waiting(remote, files, results, views)
+    _tell_remote(analyzer, len(waiting), len(request.label_set.labels))
     console = Console(record=picture is not None)
     shown = Following(len(waiting))
     clips = _results(engine, options, analyzer, waiting, request, workers, shown)
@@ -259,16 +267,14 @@ def _store(
     return failures, unsaved
 
 
-def _check_together(picture: Path | None, as_lines: bool, output: Path | None, twice_whole: bool) -> None:
-    """Refuse options that ask for different things.
+def _check_picture(picture: Path | None, as_lines: bool, output: Path | None) -> None:
+    """Refuse options that ask for different reports.
 
     Raises:
         SettingsError: for such options.
     """
     if picture and (message := "--json" if as_lines else "--output" if output else ""):
         raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
-    if twice_whole:
-        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
 
 
 def _chosen_shard(text: str | None, output: Path | None, features: Path | None) -> Shard | None:
@@ -284,6 +290,12 @@ def _chosen_shard(text: str | None, output: Path | None, features: Path | None) 
     if features is not None:
         raise SettingsError("--features is one file, which parts cannot share; leave --shard out, or run it per part")
     return Shard.of(text)
+
+
+def _about(evoked: bool, whole_picture: bool) -> str:
+    if evoked and whole_picture:
+        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
+    return EVOKED if evoked else WHOLE if whole_picture else PEOPLE
 
 
 def _lines_and_table(output: Path | None) -> tuple[Path | None, ExportTarget | None]:
@@ -308,6 +320,16 @@ def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Pa
     entries = ReportFiles([output])
     export_reports(entries, survey(entries), table, files)
     return table.path
+
+
+def _tell_remote(analyzer: Analyzer, clips: int, labels: int) -> None:
+    """Say before a run where pictures are sent, and what it costs at most; nothing for a model on this machine."""
+    from emotion_qwen.engine.endpoint import EndpointEngine
+
+    engine = analyzer.engine
+    if isinstance(engine, EndpointEngine):
+        place, cost = engine.client.service.url, engine.cost(clips, labels)
+        print(f"pictures of people are sent to {place}: {cost}", file=sys.stderr, flush=True)
 
 
 def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:

@@ -124,6 +124,10 @@ def _isolated(
         return list(read(clips))
     except torch.AcceleratorError:
         raise  # after it, the device is unusable in this process
+    except InferenceError as error:  # of a service, about one of the views
+        if len(clips) == 1:
+            return [InferenceError(f"{clips[0].clip.source!r}: {error}")]
+        fault = ""
     except (RuntimeError, MemoryError) as error:  # PyTorch also raises it when a device runs out of memory
         fault = " ".join(f"{type(error).__name__}: {error}".split())[:FAULT_LENGTH]
     # Outside the handler, so that the error no longer keeps the batch in memory.
@@ -214,7 +218,7 @@ class Results:
             self._write(json_line({"source": printable(file), "error": printable(str(result))}))
             return
         facts = self._facts[file]
-        if self.features is not None:
+        if self.features is not None and result.features is not None:
             self.features.add(facts, result.features)
             if time.monotonic() - self._saved > SAVED_EVERY:
                 self.save()

@@ -96,10 +96,8 @@ def make_index(clips: Sequence[tuple[LabelledClip, Analysis]], analyzer: Analyze
 
     labels = request.label_set.labels
     sides = [[pair for pair in clips if pair[0].validation is side] for side in (False, True)]
-    vectors = [
-        np.stack([analysis.features.pooled for _, analysis in side]) if side else np.zeros((0, 1), np.float32)
-        for side in sides
-    ]
+    known = [[analysis.features for _, analysis in side if analysis.features is not None] for side in sides]
+    vectors = [np.stack([each.pooled for each in side]) if side else np.zeros((0, 1), np.float32) for side in known]
     columns = [np.array([labels.index(clip.label) for clip, _ in side], dtype=np.int64) for side in sides]
     shares = np.array([[a.report.distribution[label] for label in labels] for _, a in sides[1]])
     fit = fit_examples(vectors[0], columns[0], vectors[1], shares, columns[1])
@@ -127,11 +125,15 @@ def index(source: Path, to: Path, labels: str, language: str, workers: int | Non
     chosen = chosen_labels(labels)
     clips = labelled_clips(source, chosen)
     from emotion_qwen.analysis.analyzer import Analysis, Analyzer
+    from emotion_qwen.analysis.examples import check_numbers
     from emotion_qwen.analysis.request import Request
     from emotion_qwen.batch.folder import analyze_all
 
+    validation = sum(clip.validation for clip in clips)
+    check_numbers(len(clips) - validation, validation)  # before hours of analysis
     quiet()
     analyzer = Analyzer.load(**options)
+    analyzer.check_features("index")
     request = Request(chosen, language)
     shown = Following(len(clips))
     results = analyze_all(analyzer, [clip.path for clip in clips], request, workers, shown.stage)

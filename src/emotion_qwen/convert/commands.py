@@ -24,7 +24,7 @@ from emotion_qwen.errors import CheckpointError, SettingsError, listed
 from emotion_qwen.model.configuration import GROUP_FEATURES
 from emotion_qwen.model.parts import EMOTION, GATE, GENERAL, VISION
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
-from emotion_qwen.processing.folder import load_processor, ours_from, save_over, takes_ours
+from emotion_qwen.processing.folder import load_processor, save_over, takes_ours
 
 LISTED = 14
 SEEING = (VISION, GENERAL, EMOTION, GATE)
@@ -98,7 +98,7 @@ def convert(
             result = convert_text_model(folder, target, vision=seeing, **options)
         elif whisper is None:
             if takes_ours(folder):
-                options["finish"] = partial(save_over, ours_from(load_processor(folder)))
+                options["finish"] = partial(save_over, load_processor(folder))
             result = convert_folder(folder, target, **options)
         else:
             cut = EncoderCut(frames_per_token, whisper_layers, whisper_seconds, group_features)

@@ -157,6 +157,25 @@ def convert(
     source, target = Path(source), Path(target)
     options = WriteOptions(dtype, max_shard_size, dry_run, finish, progress)
     options.check(target)
+    mapping, tensors = read_mapped(source, fresh_gate=fresh_gate, whisper=whisper)
+    facts = {"missing": tuple(missing_processor_files(source)), "whisper": whisper.folder if whisper else None}
+    return write_mapped(source, target, mapping, tensors, options, companions=COMPANIONS, **facts)
+
+
+def read_mapped(
+    source: Path, *, fresh_gate: bool = False, whisper: WhisperSource | None = None
+) -> tuple[KeyMap, dict[str, ReadableTensor]]:
+    """Map a checkpoint folder onto our model; only headers are read.
+
+    Args:
+        source, fresh_gate, whisper: see `convert`.
+
+    Returns:
+        The key map, and name in our model -> where its values are read; those of `KeyMap.fresh` have no source.
+
+    Raises:
+        CheckpointError: as of `convert`, as far as names and shapes tell.
+    """
     values = read_config(source)
     stored = read_tensors(source)
     detect_layout(stored)  # a checkpoint of another layout is refused by its keys before its config.json is judged
@@ -164,12 +183,10 @@ def convert(
     mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, whisper=whisper)
     _check_tied(mapping, stored)
     audio = whisper.stored if whisper else {}
-    tensors = {
+    return mapping, {
         name: (audio if audio and name.startswith(AUDIO_ENCODER) else stored)[key]
         for name, key in mapping.sources.items()
     }
-    facts = {"missing": tuple(missing_processor_files(source)), "whisper": whisper.folder if whisper else None}
-    return write_mapped(source, target, mapping, tensors, options, companions=COMPANIONS, **facts)
 
 
 def write_mapped(
@@ -196,11 +213,11 @@ def write_mapped(
     Raises:
         CheckpointError: as of `convert`.
     """
-    outputs = _outputs(mapping, tensors, options.dtype)
+    outputs = output_tensors(mapping, tensors, options.dtype)
     copied = tuple(name for name in companions if (source / name).is_file())
     weights: list[str] = []
     if not options.dry_run:
-        config = _finished_config(mapping.config, options.dtype)
+        config = finished_config(mapping.config, options.dtype)
         with staged_folder(target, sum(tensor.nbytes for tensor in outputs)) as folder:
             weights = write_folder(folder, outputs, options.max_shard_size, options.progress)
             config.save_pretrained(folder)
@@ -275,7 +292,15 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
         )
 
 
-def _outputs(mapping: KeyMap, tensors: Mapping[str, ReadableTensor], dtype: str | None) -> list[OutputTensor]:
+def output_tensors(
+    mapping: KeyMap, tensors: Mapping[str, ReadableTensor], dtype: str | None = None
+) -> list[OutputTensor]:
+    """Return the tensors of the converted model in order; new ones get the most frequent dtype of the source.
+
+    Args:
+        mapping, tensors: of `read_mapped`.
+        dtype: see `convert`.
+    """
     usual = Counter(tensor.dtype for tensor in tensors.values()).most_common(1)[0][0]
     new = _new_tensors(mapping)
     outputs = []
@@ -304,7 +329,8 @@ def _new_tensors(mapping: KeyMap) -> dict[str, torch.Tensor]:
     return new
 
 
-def _finished_config(config: EmotionQwenConfig, dtype: str | None) -> EmotionQwenConfig:
+def finished_config(config: EmotionQwenConfig, dtype: str | None = None) -> EmotionQwenConfig:
+    """Set the fields of a converted model that its source cannot have; see `convert` for `dtype`."""
     config.architectures = [ARCHITECTURE]
     if dtype:
         parts: tuple[Any, ...] = (config, config.text_config, config.vision_config)

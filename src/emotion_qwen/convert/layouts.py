@@ -174,7 +174,7 @@ def _place(
     dropped: dict[str, str] = {}
     unexpected = []
     for key in shapes:
-        name = _rename(key, layout)
+        name = renamed(key, layout)
         if COMPUTED.search(key):
             dropped[key] = "computed from the configuration"
         elif name is None:
@@ -190,7 +190,8 @@ def _place(
     return sources, dropped, unexpected
 
 
-def _rename(key: str, layout: str) -> str | None:
+def renamed(key: str, layout: str) -> str | None:
+    """Return our name of a source key, `MERGER` + name for one of both experts, or None for an unknown key."""
     for prefix, ours in PREFIXES[layout]:
         if key.startswith(prefix):
             return ours + key.removeprefix(prefix)

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from emotion_qwen.convert.gguf_writing import write_gguf
+from emotion_qwen.convert.loading import load_model
 from emotion_qwen.errors import CheckpointError, RemoteError
 from emotion_qwen.extras import optional
 from emotion_qwen.model.configuration import EmotionQwenConfig
 from emotion_qwen.model.folder import staged_folder
-from emotion_qwen.model.loading import load_model
 from emotion_qwen.model.source import STAGE_PROOF, ModelSource, find_model
 from emotion_qwen.processing.folder import load_processor
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.processing.processor import EncodedVisual
+from emotion_qwen.processing.encoded import EncodedVisual
 from emotion_qwen.records import Clip, Sample
 
 MAKER, INDEX, STORE = "cache.json", "index.jsonl", "features.bin"

@@ -72,22 +72,33 @@ class Calibration:
         if not path.is_file():
             return cls()
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            fits = {name: _fit(values) for name, values in stored["channels"].items()}
-            return cls(fits, tuple(stored["label_sets"]))
+            return cls.of(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path}: not a calibration of this version ({type(error).__name__}: {error}); "
                 f"make it again with `emotion-qwen calibrate {folder}`, or delete it"
             ) from error
 
-    def write(self, folder: Path) -> Path:
-        """Write `calibration.json` into a model folder."""
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Calibration:
+        """Make a calibration from its JSON values.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: these are no such values.
+        """
+        return cls({name: _fit(values) for name, values in stored["channels"].items()}, tuple(stored["label_sets"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the calibration as JSON values."""
         fits = {name: asdict(fit) for name, fit in self.channels.items()}
         for values in fits.values():
             if not values["biases"]:
                 del values["biases"]
-        text = json.dumps({"label_sets": list(self.label_sets), "channels": fits}, indent=2) + "\n"
+        return {"label_sets": list(self.label_sets), "channels": fits}
+
+    def write(self, folder: Path) -> Path:
+        """Write `calibration.json` into a model folder."""
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
         path = folder / CALIBRATION
         write_whole(path, text)
         return path

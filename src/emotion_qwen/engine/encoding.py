@@ -18,7 +18,7 @@ from emotion_qwen.model.audio import AudioFeatures
 from emotion_qwen.model.modeling import VisualFeatures
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import AUDIO_PAD, IMAGE_PAD, VIDEO_PAD
-from emotion_qwen.processing.processor import MediumTokens
+from emotion_qwen.processing.encoded import MediumTokens
 
 BATCH = 32
 PIXELS = BATCH * 1280 * 28 * 28

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from transformers import BatchFeature, LogitsProcessorList
 
+from emotion_qwen.convert.loading import load_model
+from emotion_qwen.engine.batches import SHARED, TOKENS, by_visual, fitting, per_view
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import (
@@ -36,15 +38,13 @@ from emotion_qwen.engine.scoring import AnswerScorer, AnswerScores, BatchScores,
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.loading import load_model
 from emotion_qwen.model.modeling import MEDIA, SOUND
 from emotion_qwen.model.source import NANO, NANO_NAME, find_model
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.encoded import MediumTokens
 from emotion_qwen.processing.folder import load_processor
 
 DTYPES = ("float32", "bfloat16", "float16")
-TOKENS = 16_384
-"""Approximate maximum number of tokens per batch of the language model, including padding."""
 TOGETHER = 8
 """Maximum number of views with answers of their own per batch; more would mostly add padding."""
 SAMPLED = 64
@@ -112,6 +112,8 @@ class Engine:
         widen(model.to(place))
         return cls(model, processor, source.name, source.folder)
 
+    has_features = True
+    """Whether hidden states, gates and mean tokens of views are known."""
     written_together = BATCH
     """Maximum number of answers per batch of `write`."""
     tokens_together = TOKENS
@@ -196,14 +198,25 @@ class Engine:
         """
         words = self._tokens(answers)
         scorer = AnswerScorer(self.model)
+        questions = per_view(question, len(views), "questions")
+        encoded = self.encoder().views(views)
         scores, gates, hidden = [], [], []
-        for batch, inputs in self._batches(views, question):
-            gates.append(torch.stack([gate_of(parts) for parts in batch]))
-            output = self._score_batch(scorer, inputs, [words] * len(batch))
-            scores.append(output.log_likelihood.cpu())
-            hidden.append(output.hidden.float().cpu())
+        order: list[int] = []
+        for rows, visuals in by_visual(encoded):
+            order += rows
+            tokens = self.tokens_together * (1 if visuals is None else SHARED)
+            shown, about = [encoded[row] for row in rows], [questions[row] for row in rows]
+            done = 0
+            for batch, inputs in self._batches(shown, about, tokens=tokens):
+                gates.append(torch.stack([gate_of(parts) for parts in batch]))
+                common = None if visuals is None else visuals[done : done + len(batch)]
+                done += len(batch)
+                output = self._score_batch(scorer, inputs, [words] * len(batch), False, common)
+                scores.append(output.log_likelihood.cpu())
+                hidden.append(output.hidden.float().cpu())
         lengths = torch.tensor([len(w) for w in words])
-        return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
+        back = torch.tensor(order).argsort()
+        return WordScores(torch.cat(scores)[back], lengths, torch.cat(gates)[back], torch.cat(hidden)[back])
 
     @torch.inference_mode()
     def score_each(
@@ -262,7 +275,7 @@ class Engine:
         sizes = [len(prompts[row]) + len(answers[row]) for row in order]
         scorer = AnswerScorer(self.model)
         scores: dict[int, AnswerScores] = {}
-        for part in _fitting(sizes, TOGETHER, self.tokens_together):
+        for part in fitting(sizes, TOGETHER, self.tokens_together):
             rows = order[part]
             inputs = self.processor.tokenizer.pad(
                 {"input_ids": [prompts[row] for row in rows]}, padding_side="left", return_tensors="pt"
@@ -277,9 +290,14 @@ class Engine:
         return [self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
     def _score_batch(
-        self, scorer: AnswerScorer, inputs: BatchFeature, answers: Sequence[Sequence[Tokens]], greedy: bool = False
+        self,
+        scorer: AnswerScorer,
+        inputs: BatchFeature,
+        answers: Sequence[Sequence[Tokens]],
+        greedy: bool = False,
+        visuals: Sequence[MediumTokens] | None = None,
     ) -> BatchScores:
-        return scorer(_without_media(inputs), self.model.encode_media(inputs), answers, greedy)
+        return scorer(_without_media(inputs), self.model.encode_media(inputs), answers, greedy, visuals)
 
     @torch.inference_mode()
     def write(
@@ -312,6 +330,27 @@ class Engine:
         for _, inputs in self._batches(views, question, system, self.written_together):
             texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
         return texts
+
+    @torch.inference_mode()
+    def score_continuation(self, messages: Sequence[dict[str, Any]], answer: str) -> tuple[int, list[int], list[float]]:
+        """Score an answer token by token as the continuation of a conversation with any number of visuals and turns.
+
+        Returns:
+            The number of tokens of the prompt, the tokens of the answer and their log-likelihoods.
+
+        Raises:
+            RequestError: the answer has no token, or prompt and answer are longer than the model's context.
+        """
+        (tokens,) = self._tokens([answer])
+        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
+        inputs = inputs.to(self.device)
+        length = inputs["input_ids"].shape[1]
+        if not tokens:
+            raise RequestError(f"{answer!r} has no token to score; give a longer text")
+        self._check_length(length + len(tokens))
+        beginnings = [tokens[: place + 1] for place in range(len(tokens))]
+        (sums,) = self._score_batch(AnswerScorer(self.model), inputs, [beginnings]).log_likelihood.tolist()
+        return length, tokens, [after - before for before, after in zip([0.0, *sums], sums, strict=False)]
 
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
@@ -355,20 +394,15 @@ class Engine:
         question: str | Sequence[str],
         system: str | Sequence[str] = "",
         together: int = BATCH,
+        tokens: int = 0,
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
-        questions = [question] * len(views) if isinstance(question, str) else list(question)
-        if len(questions) != len(views):
-            raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
-        systems = [system] * len(views) if isinstance(system, str) else list(system)
-        if len(systems) != len(views):
-            raise ShapeError(
-                f"{len(systems)} system messages for {len(views)} views; give one for all, or one for each"
-            )
+        questions = per_view(question, len(views), "questions")
+        systems = per_view(system, len(views), "system messages")
         encoded = self.encoder().views(views)
         if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
             raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
         sizes = [size_of(p) + len(q) + len(s) for p, q, s in zip(encoded, questions, systems, strict=True)]
-        for rows in _fitting(sizes, together, self.tokens_together):
+        for rows in fitting(sizes, together, tokens or self.tokens_together):
             batch = encoded[rows]
             chats = [
                 ([{"role": "system", "content": before}] if before else [])
@@ -381,18 +415,6 @@ class Engine:
             self._check_length(prepared["input_ids"].shape[1])
             prepared[ENCODED] = encoder_outputs(batch)
             yield batch, prepared
-
-
-def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> Iterator[slice]:
-    """Divide rows of given sizes into batches of at most `most` rows and about `tokens` tokens including padding."""
-    start, longest = 0, 0
-    for row, size in enumerate(sizes):
-        longest = max(longest, size)
-        if row > start and (row - start == most or (row - start + 1) * longest > tokens):
-            yield slice(start, row)
-            start, longest = row, size
-    if sizes:
-        yield slice(start, len(sizes))
 
 
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Compute log-likelihoods of given answers with as few tokens through the language model as possible.
 
 The prompts of a batch start with the same text: the system message and, if it precedes the media, the question. This
-prefix passes the language model once, and every row continues from a copy of its cache. Answers of several tokens pass
-together, as branches of one sequence that do not attend to each other (SpecInfer, Miao et al., 2024,
-arXiv:2305.09781, section 4).
+prefix passes the language model once, and every row continues from a copy of its cache. If several prompts are about
+one visual, the prefix includes it and passes once per visual. Answers of several tokens pass together, as branches of
+one sequence that do not attend to each other (SpecInfer, Miao et al., 2024, arXiv:2305.09781, section 4).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache
 from transformers.utils.generic import is_flash_attention_requested
 
+from emotion_qwen.engine.encoding import VISUALS
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.positions import TEXT
+from emotion_qwen.model.positions import AUDIO, IMAGE, TEXT, VIDEO
 
 LEAST = 4
 """Minimum length in tokens of a shared prefix that is computed separately."""
@@ -88,7 +89,7 @@ class AnswerScorer:
 
     def __init__(self, model: EmotionQwenForConditionalGeneration) -> None:
         self.model = model
-        self._beginning: tuple[list[int], Cache] | None = None
+        self._beginning: tuple[list[int], list[int], Cache] | None = None  # tokens, identities of visuals, cache
 
     def __call__(
         self,
@@ -96,6 +97,7 @@ class AnswerScorer:
         encoded: dict[str, Any],
         answers: Sequence[Sequence[Tokens]],
         greedy: bool = False,
+        visuals: Sequence[Any] | None = None,
     ) -> BatchScores:
         """Score the answers after B prompts.
 
@@ -104,17 +106,22 @@ class AnswerScorer:
             encoded: the media as `mm_encoder_outputs`.
             answers: per prompt its answers as token sequences; numbers may differ from prompt to prompt.
             greedy: also compare every answer with what greedy decoding would give.
+            visuals: the only visual of each prompt, all with the same grid; they are then part of the prefix.
         """
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         positions, offsets = self.model.model.get_rope_index(**inputs)
-        shared = self._shared(ids, mask, inputs["mm_token_type_ids"])
-        cache = self._continued(ids, mask, shared) if shared else None
+        shared = self._shared(ids, mask, inputs["mm_token_type_ids"], visuals is not None)
+        cache = self._continued(ids, mask, shared, positions, encoded, visuals) if shared else None
         begins = (mask == 0).sum(1, keepdim=True) + shared  # first column of each row that the cache does not hold
         fresh = (torch.arange(ids.shape[1], device=ids.device) >= begins).to(mask.dtype)[:, shared:]
         visible = torch.cat([mask.new_ones(len(ids), shared), fresh], dim=1)
         continues = any(len(answer) > 1 for row in answers for answer in row)
+        if shared and visuals is not None:
+            encoded = {kind: features for kind, features in encoded.items() if kind not in VISUALS}
+        # What a copy of the cache holds stands masked in front of shorter rows, and must not ask for a visual.
+        rest = ids[:, shared:].where(fresh.bool(), ids[:, -1:])
         prompt = self.model.model(
-            input_ids=ids[:, shared:], attention_mask=visible, position_ids=positions[:, :, shared:],
+            input_ids=rest, attention_mask=visible, position_ids=positions[:, :, shared:],
             past_key_values=cache, mm_encoder_outputs=encoded, use_cache=continues,
         )  # fmt: skip
         states = prompt.last_hidden_state[:, -1]
@@ -129,32 +136,57 @@ class AnswerScorer:
             same = same & (differing == 0) if same is not None else None
         return BatchScores(scores, same, states)
 
-    def _shared(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> int:
-        """Return the length of the text prefix shared by all prompts; 0 if sharing would save too little."""
+    def _shared(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor, visual: bool) -> int:
+        """Return the length of the prefix shared by all prompts; 0 if sharing would save too little.
+
+        It ends before the first medium, or, if it includes visuals, before the first sound.
+        """
         if len(ids) < 2:
             return 0
         rows = [row[present.bool()] for row, present in zip(ids, mask, strict=True)]
         kinds = [kind[present.bool()] for kind, present in zip(types, mask, strict=True)]
         together = pad_sequence(rows, batch_first=True, padding_value=-1)
-        text = pad_sequence(kinds, batch_first=True, padding_value=TEXT) == TEXT
-        same = ((together == together[0]) & text).all(0)
+        kind = pad_sequence(kinds, batch_first=True, padding_value=TEXT)
+        usable = (kind == TEXT) | (visual & (kind != AUDIO))
+        same = ((together == together[0]) & usable).all(0)
         shared = int(same.long().cumprod(0).sum())
         shared = min(shared, min(map(len, rows)) - 1)  # every row keeps a token whose state predicts the answer
-        return shared if shared >= LEAST else 0
+        shown = (kinds[0] == IMAGE) | (kinds[0] == VIDEO)
+        whole = not visual or bool(shown[:shared].sum() == shown.sum())
+        return shared if shared >= LEAST and whole else 0
 
-    def _continued(self, ids: torch.Tensor, mask: torch.Tensor, shared: int) -> Cache:
-        """Return a cache of B rows with the first `shared` tokens of the prompts."""
+    def _continued(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        shared: int,
+        positions: torch.Tensor,
+        encoded: dict[str, Any],
+        visuals: Sequence[Any] | None,
+    ) -> Cache:
+        """Return a cache of B rows with the first `shared` tokens of the prompts; see `__call__`."""
         start = int((mask[0] == 0).sum())
         beginning = ids[0, start : start + shared]
-        if self._beginning is None or self._beginning[0] != beginning.tolist():
-            place = torch.arange(shared, device=ids.device).expand(3, 1, -1)
+        shown = [None] * len(ids) if visuals is None else list(visuals)
+        firsts = {id(visual): row for row, visual in reversed([*enumerate(shown)])}  # visual -> first row about it
+        rows = sorted(firsts.values())
+        distinct = [id(shown[row]) for row in rows]
+        if self._beginning is None or self._beginning[:2] != (beginning.tolist(), distinct):
+            media = {
+                kind: type(features)(pooler_output=tuple(features.pooler_output[row] for row in rows))
+                for kind, features in encoded.items()
+                if kind in VISUALS and visuals is not None
+            }
             output = self.model.model(
-                input_ids=beginning[None], attention_mask=torch.ones_like(beginning)[None], position_ids=place,
-                past_key_values=DynamicCache(config=self.model.config.text_config), use_cache=True,
+                input_ids=beginning.expand(len(rows), -1), attention_mask=mask.new_ones(len(rows), shared),
+                position_ids=positions[:, :1, start : start + shared].expand(-1, len(rows), -1),
+                mm_encoder_outputs=media or None, use_cache=True,
+                past_key_values=DynamicCache(config=self.model.config.text_config),
             )  # fmt: skip
-            self._beginning = beginning.tolist(), output.past_key_values
-        cache = copy.deepcopy(self._beginning[1])
-        cache.batch_repeat_interleave(len(ids))
+            self._beginning = beginning.tolist(), distinct, output.past_key_values
+        cache = copy.deepcopy(self._beginning[2])
+        places = {visual: place for place, visual in enumerate(distinct)}
+        cache.batch_select_indices(torch.tensor([places[id(visual)] for visual in shown], device=ids.device))
         return cache
 
     def _rest(

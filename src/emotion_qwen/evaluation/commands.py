@@ -52,7 +52,7 @@ def evaluate() -> None:
     "--model",
     "models",
     multiple=True,
-    help="nano, a folder, openai:http://host/v1#name, file:answers.jsonl; NAME=MODEL names it.",
+    help="nano, a folder, openai:NAME@http://host/v1, file:answers.jsonl; NAME=MODEL names it.",
 )
 @click.option("--data", multiple=True, help="Folder of the files, or task=FOLDER; several times.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the run.")
@@ -158,7 +158,7 @@ def agree(reports: tuple[Path, ...], annotations: Path, output: Path | None, **t
 
 
 @evaluate.command("speaking")
-@click.option("--model", required=True, help="nano, mini, a folder, or openai:http://host/v1#name.")
+@click.option("--model", required=True, help="nano, mini, a folder, or openai:NAME@http://host/v1.")
 @click.option("--language", type=click.Choice(("en", "zh")), default="en", show_default=True)
 @click.option("--verifier", "folder", type=click.Path(path_type=Path), default=None, help="Default: the shipped one.")
 @click.option("--questions", type=click.IntRange(1, 20), default=20, show_default=True, help="Asked in every state.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from emotion_qwen.model.configuration import EmotionQwenConfig
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 DISK_MARGIN = 64 * 2**20  # bytes for the small files and the file system
+OURS = EmotionQwenConfig.model_type
+QWEN = "qwen2_5_vl"
+"""`model_type` of Qwen2.5-VL as it is published, and of the models that others trained from it."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -35,12 +38,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_folder(path: str | Path, weights: bool = True) -> None:
+def check_folder(path: str | Path, weights: bool = True, kinds: Collection[str] = (OURS,)) -> None:
     """Check a local model folder before anything is loaded; a name that is no folder is left to the hub.
 
     Args:
         path: folder or hub name.
         weights: look for the weights, too.
+        kinds: values of `model_type` that are accepted.
 
     Raises:
         CheckpointError: no or unreadable config.json, a model of another kind, missing weights or shards.
@@ -51,17 +55,27 @@ def check_folder(path: str | Path, weights: bool = True) -> None:
         if folder.is_absolute() or str(path).startswith(".") or folder.exists() or not on_hub:
             raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that contains config.json")
         return
-    try:
-        kind = read_json(folder / "config.json").get("model_type")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder}: no config.json; expected a folder saved by `save_pretrained`") from error
-    if kind != EmotionQwenConfig.model_type:
+    kind = model_type(folder)
+    if kind not in kinds:
+        advice = f"convert it with `emotion-qwen convert {folder} OUTPUT`"
         raise CheckpointError(
-            f"{folder}: model_type is {kind!r}, expected {EmotionQwenConfig.model_type!r}; "
-            f"convert it with `emotion-qwen convert {folder} OUTPUT`"
+            f"{folder}: model_type is {kind!r}, expected {' or '.join(map(repr, kinds))}; "
+            + (advice if kind == QWEN or QWEN not in kinds else "no other architecture can be loaded")
         )
     if weights:
         weight_files(folder)
+
+
+def model_type(folder: Path) -> Any:
+    """Return the `model_type` of a folder's config.json.
+
+    Raises:
+        CheckpointError: there is no config.json, or it cannot be read.
+    """
+    try:
+        return read_json(folder / "config.json").get("model_type")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder}: no config.json; expected a folder saved by `save_pretrained`") from error
 
 
 def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:

@@ -424,7 +424,8 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         Raises:
             CheckpointError: there is no model, a shard is missing, keys are missing or unexpected, or a shape differs.
         """
-        check_folder(pretrained_model_name_or_path)
+        if kwargs.get("state_dict") is None:
+            check_folder(pretrained_model_name_or_path)
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
         # transformers' own error names no key; so loading continues, and the error is raised below.

@@ -1,7 +1,8 @@
 """From the name of a model to its files: the resolver used by every command.
 
 A name is `nano`, `mini` once it has been fetched, a folder of a whole model, a folder of an adapter (its base is found
-by the name that it was trained on), or `org/name` on the hub, taken from the cache or downloaded once.
+by the name that it was trained on), or `org/name` on the hub, taken from the cache or downloaded once. A model is one
+of this package, or one in the layout of Qwen2.5-VL, which `convert.loading` converts in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFo
 from emotion_qwen.cache import MINI as MINI_NAME
 from emotion_qwen.cache import fetched_digest, fetched_folder, mini_digest, mini_is_better
 from emotion_qwen.errors import CheckpointError
-from emotion_qwen.model.folder import check_folder, weight_files
+from emotion_qwen.model.folder import OURS, QWEN, check_folder, model_type, weight_files
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "nano"
@@ -47,11 +48,13 @@ class ModelSource:
         name: as it was given; "nano" for the shipped model, "mini" for the fetched one.
         base: folder of the whole model.
         adapter: folder of the adapter on it, None without one.
+        published: whether the whole model has the layout of Qwen2.5-VL and is converted when it is loaded.
     """
 
     name: str
     base: Path
     adapter: Path | None = None
+    published: bool = False
 
     @property
     def folder(self) -> Path:
@@ -60,38 +63,38 @@ class ModelSource:
 
     @property
     def processor(self) -> Path:
-        """The folder of the processor: the adapter's own where it has one."""
-        has_tokenizer = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
-        return self.folder if has_tokenizer else self.base
+        """The folder of the processor: the adapter's own where it has a whole one."""
+        whole = self.adapter is not None and not missing_processor_files(self.adapter)
+        return self.folder if whole else self.base
 
 
 def find_model(name: str | Path | None, weights: bool = True) -> ModelSource:
-    """Find the files of a model of this package and check that they are complete; nothing is loaded.
+    """Find the files of a model and check that they are complete; nothing is loaded.
 
     Args:
         name: see the module; None is mini if it has been fetched, else the shipped nano.
         weights: look for the weights, too; otherwise for the configuration alone.
 
     Raises:
-        CheckpointError: there is no such model, or it is not a model of this package.
+        CheckpointError: there is no such model, or it is neither a model of this package nor of Qwen2.5-VL's layout.
     """
     folder = locate(name, weights)
     named = {NANO: NANO_NAME, fetched_folder(MINI_NAME): MINI_NAME}.get(folder, str(name))
     if not (folder / ADAPTER_CONFIG).is_file():
         _check_nested(folder)
-        check_folder(folder, weights)
-        return ModelSource(named, folder)
+        check_folder(folder, weights, (OURS, QWEN))
+        return ModelSource(named, folder, published=model_type(folder) == QWEN)
     base_name = adapter_base(folder)
     check_adapter(folder, weights)
     try:
         base = locate(base_name, weights)
-        check_folder(base, weights)
+        check_folder(base, weights, (OURS, QWEN))
     except CheckpointError as error:
         raise CheckpointError(
             f"{folder}: the adapter's base {base_name!r} cannot be used ({error}); set its present location as "
             f"base_model_name_or_path in {ADAPTER_CONFIG}, or merge with `emotion-qwen merge ADAPTER BASE TARGET`"
         ) from error
-    return ModelSource(named, base, folder)
+    return ModelSource(named, base, folder, model_type(base) == QWEN)
 
 
 def locate(name: str | Path | None, weights: bool = True) -> Path:

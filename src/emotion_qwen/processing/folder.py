@@ -12,7 +12,7 @@ from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
 def load_processor(folder: Path) -> EmotionQwenProcessor:
-    """Load the processor of a folder.
+    """Load the processor of a folder; that of another model, for example Qwen2.5-VL's, becomes ours.
 
     Raises:
         CheckpointError: files of tokenizer or image processor are missing or damaged.
@@ -26,12 +26,13 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
     for name in ("tokenizer.json", "tokenizer_config.json", *IMAGE_FILES):
         _check_object(folder / name)
     try:
-        return EmotionQwenProcessor.from_pretrained(folder)
+        processor = EmotionQwenProcessor.from_pretrained(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{folder}: tokenizer or image processor cannot be loaded ({reason}); copy their files again"
         ) from error
+    return ours_from(processor) if takes_ours(folder) else processor
 
 
 def _check_object(path: Path) -> None:

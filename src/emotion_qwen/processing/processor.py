@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from emotion_qwen.processing.chat import (
     inside,
     moved,
 )
+from emotion_qwen.processing.encoded import EncodedVisual, MediumTokens
 from emotion_qwen.processing.mel import mel_windows
 from emotion_qwen.processing.patches import video_patches
 from emotion_qwen.records import Clip
@@ -43,43 +43,6 @@ from emotion_qwen.settings import ClipSettings, HearingSettings
 
 SOUND = Sources(sound=True)
 REMOTE = re.compile(r"(https?|ftp|s3|gs|hf|data):", re.IGNORECASE)
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedVisual:
-    """A picture or video whose patch features are known; it replaces the medium in a message.
-
-    Attributes:
-        features: (N, vision hidden) features of the vision transformer, in window order.
-        grid_thw: (3,) int64 numbers of temporal patches, rows and columns.
-        seconds: seconds per temporal patch; 0 for a picture.
-    """
-
-    features: torch.Tensor
-    grid_thw: torch.Tensor
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class MediumTokens:
-    """A visual or sound whose language-model tokens are known; it replaces the medium in a message.
-
-    The processor only inserts its placeholders; the tokens are passed to the model as `mm_encoder_outputs`.
-
-    Attributes:
-        tokens: (n, hidden) tokens of the language model's width.
-        grid_thw: (3,) int64 for a visual, as in `EncodedVisual`; None for a sound.
-        seconds: seconds per temporal patch; 0 for a picture or a sound.
-        gate: (2,) fp32 fusion weights (general, emotion) of a visual; None for a sound.
-        actions: (A,) fp32 facial actions of a visual, averaged over the frames of a video; None for a sound, and for a
-            model that does not measure them.
-    """
-
-    tokens: torch.Tensor
-    grid_thw: torch.Tensor | None = None
-    seconds: float = 0.0
-    gate: torch.Tensor | None = None
-    actions: torch.Tensor | None = None
 
 
 class EmotionQwenProcessor(ProcessorMixin):
@@ -107,6 +70,11 @@ class EmotionQwenProcessor(ProcessorMixin):
     def settings(self) -> ClipSettings:
         """The validated clip settings."""
         return ClipSettings.of(self.clip_settings, "clip_settings")
+
+    @property
+    def factor(self) -> int:
+        """Pixels per side of the square that becomes one token of a picture."""
+        return self.image_processor.patch_size * self.image_processor.merge_size
 
     @property
     def hearing(self) -> HearingSettings | None:

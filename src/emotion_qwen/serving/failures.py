@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emotion_qwen.errors import DataError, EmotionQwenError, MediaError, RequestError, SettingsError
+from emotion_qwen.errors import DataError, EmotionQwenError, MediaError, RemoteError, RequestError, SettingsError
 
 SHOWN = 60  # characters shown of an invalid value
 
@@ -123,4 +123,6 @@ def as_api_error(error: EmotionQwenError) -> ApiError:
         return ApiError(400, str(error), "invalid_media")
     if isinstance(error, RequestError | DataError | SettingsError):
         return ApiError(400, str(error), "invalid_request")
+    if isinstance(error, RemoteError) or isinstance(error.__cause__, RemoteError):
+        return ApiError(502, "the model's service did not answer as expected; see this server's log", "bad_gateway")
     return ApiError(500, "the server failed at this request; see its log", "internal_error")

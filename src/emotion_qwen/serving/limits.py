@@ -18,7 +18,7 @@ class ServeSettings(Settings):
     """Settings of a server; every limit has a finite value."""
 
     model: str | None = None
-    """Model folder or hub name; None is mini where it has been fetched, else the shipped nano."""
+    """Model folder, hub name, or openai:NAME@http://host/v1; None is mini where it has been fetched, else nano."""
     device: str = "auto"
     dtype: str = "auto"
     host: str = "127.0.0.1"

@@ -15,6 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from emotion_qwen.analysis.analyzer import Analyzer
+from emotion_qwen.client import ENDPOINT
+from emotion_qwen.engine.endpoint import EndpointEngine
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.faces import Detections
 from emotion_qwen.prepare import PreparedClip, prepare_clip
@@ -23,6 +25,7 @@ from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.intake.decoders import Decoders
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.metrics import Metrics
+from emotion_qwen.serving.scheduling.remote import RemoteScheduler
 from emotion_qwen.serving.scheduling.scheduler import Scheduler
 from emotion_qwen.serving.scheduling.shared import SharedEngine
 from emotion_qwen.serving.scheduling.turns import Turns
@@ -30,6 +33,8 @@ from emotion_qwen.serving.scheduling.turns import Turns
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 WAITING_ANALYSES = 4  # per running analysis
+CONTEXT = 32_768
+"""Maximum tokens of prompt and answer that are assumed of a model behind another service."""
 CHAT_FACES = 2  # threads for face detection in chat media
 
 
@@ -55,7 +60,9 @@ class Service:
         # Each running report uses at most one of these threads; the others are for chat media.
         self.face_threads = ThreadPoolExecutor(settings.analyses + CHAT_FACES, thread_name_prefix="faces")
         self.decoders = Decoders(settings)
-        self._scheduler: Scheduler | None = None
+        self._scheduler: Scheduler | RemoteScheduler | None = None
+        self.remote: EndpointEngine | None = None
+        """The model, if it is behind another service."""
         self._analyzer: Analyzer | None = None
         self.metrics = Metrics(self._watched)
         self.name = self.fingerprint = ""
@@ -68,6 +75,9 @@ class Service:
         """
         settings = self.settings
         try:
+            if engine is None and str(settings.model).startswith(ENDPOINT):
+                self._load_remote(EndpointEngine.at(str(settings.model)))
+                return
             engine = engine or Engine.load(settings.model, settings.device, settings.dtype)
             scheduler = Scheduler(engine, self.turns, settings.slots, settings.queue, settings.context)
             shared = SharedEngine(scheduler)
@@ -80,6 +90,13 @@ class Service:
         finally:
             self.failed = self._scheduler is None  # after any error, so that health checks do not wait forever
 
+    def _load_remote(self, engine: EndpointEngine) -> None:
+        """Use a model behind another service; its pictures, reports and live sessions are made here."""
+        self.remote, self.name = engine, engine.client.service.model
+        self.fingerprint = f"emotion-qwen-{hashlib.sha256(repr(engine.provenance()).encode()).hexdigest()[:10]}"
+        self._analyzer = Analyzer(engine)
+        self._scheduler = RemoteScheduler(engine, self.settings.context or CONTEXT)
+
     @property
     def status(self) -> str:
         """One of "ok", "loading", "draining" and "failed"."""
@@ -90,7 +107,7 @@ class Service:
         return "loading" if self._scheduler is None else "ok"
 
     @property
-    def scheduler(self) -> Scheduler:
+    def scheduler(self) -> Scheduler | RemoteScheduler:
         """The scheduler; available while the server drains.
 
         Raises:

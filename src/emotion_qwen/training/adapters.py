@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from emotion_qwen.convert.loading import add_trained_adapter, load_model, merge_into_base
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.extras import optional
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.folder import staged_folder
-from emotion_qwen.model.loading import add_trained_adapter, load_model, merge_into_base
 from emotion_qwen.model.parts import PARTS
 from emotion_qwen.model.source import ADAPTER_CONFIG, ModelSource, check_adapter, find_model, locate
 from emotion_qwen.processing.folder import load_processor
@@ -135,7 +135,7 @@ def merge_adapter(adapter: str | Path, base: str | Path, target: Path, probe: in
     if target.exists():
         raise CheckpointError(f"{target} exists already; give a folder that does not")
     whole = find_model(base)
-    source = ModelSource(str(adapter), whole.base, folder)
+    source = ModelSource(str(adapter), whole.base, folder, whole.published)
     processor = load_processor(source.processor)
     adapted = add_trained_adapter(load_model(whole, dtype=torch.float32), source).eval()
     generator = torch.Generator().manual_seed(0)

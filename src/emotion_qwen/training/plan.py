@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from transformers import AutoConfig
 
+from emotion_qwen.convert.loading import load_config
 from emotion_qwen.data.mixture import Mixture, Part
 from emotion_qwen.data.parts import part_reader, read_part
 from emotion_qwen.errors import SettingsError
@@ -381,7 +381,7 @@ def start_config(settings: TrainSettings) -> EmotionQwenConfig:
     if not start_is_there(settings):
         hears = {"audio_config": NANO_HEARING if settings.size == "nano" else {}}
         return preset(str(settings.size), **(hears if "audio" in settings.plan.trains else {}))
-    return AutoConfig.from_pretrained(find_model(settings.start, weights=False).base)
+    return load_config(find_model(settings.start, weights=False))
 
 
 def start_is_there(settings: TrainSettings) -> bool:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
+from emotion_qwen.convert.loading import load_model
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.feature_filling import FeatureFiller
 from emotion_qwen.data.features import FeatureCache
@@ -23,8 +24,7 @@ from emotion_qwen.data.rows import RowStream, saved_states
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
 from emotion_qwen.faces import CenterFaceDetector
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
-from emotion_qwen.model.loading import load_model
-from emotion_qwen.model.source import ModelSource, find_model, locate
+from emotion_qwen.model.source import find_model, locate
 from emotion_qwen.prepare import prepare_sample
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.folder import load_processor
@@ -173,7 +173,7 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
     folder = source.base.resolve()  # saved with the adapter as the name of its base
     if settings.adapter.quantize:
         return load_quantized(folder, settings.adapter.quantize, settings.dtype, dtype), processor
-    return load_model(ModelSource(source.name, folder), dtype=dtype), processor
+    return load_model(replace(source, base=folder), dtype=dtype), processor
 
 
 def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:

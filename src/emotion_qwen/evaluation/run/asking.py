@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emotion_qwen.evaluation.run.answerers import ENDPOINT, EndpointSettings
+from emotion_qwen.client import ENDPOINT
+from emotion_qwen.evaluation.run.answerers import EndpointSettings
 
 Schema = Mapping[str, Any]
 
@@ -41,7 +42,7 @@ def asker(name: str, settings: EndpointSettings) -> Asker:
     if name.startswith(ENDPOINT):
         from emotion_qwen.evaluation.run.answerers.endpoint import client_at
 
-        client = client_at(name.removeprefix(ENDPOINT), settings)
+        client = client_at(name, settings)
 
         def call(text: str, system: str, tokens: int, schema: Schema | None) -> str:
             messages = [{"role": "system", "content": system}] if system else []

@@ -80,7 +80,7 @@ class JudgeSettings(Settings):
     """The judges that mark replies."""
 
     model: str
-    """"openai:http://host/v1#model", or a local model as in `--model`."""
+    """"openai:NAME@http://host/v1", or a local model as in `--model`."""
     second: str = ""
     """Another judge of the same replies, to measure the agreement of both; empty for none."""
     tries: int = Field(3, ge=1)

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import Field
 from rich.console import Console
 
+from emotion_qwen.client import ENDPOINT, parse_endpoint
 from emotion_qwen.errors import EmotionQwenError, SettingsError
-from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings
+from emotion_qwen.evaluation.run.answerers import FILE, Answerer, EndpointSettings
 from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
 from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, text_digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
@@ -34,7 +35,7 @@ class EvalSettings(Settings):
     tasks: tuple[str, ...] = Field(min_length=1)
     """Names, which `emotion-qwen eval --list` shows, and Python files of your own tasks; see `tasks.load_tasks`."""
     models: tuple[str, ...] = ("nano",)
-    """"nano", "mini", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"; with a name
+    """"nano", "mini", a model folder or hub name, "openai:NAME@http://host/v1", "file:predictions.jsonl"; with a name
     for folders and pages as "NAME=MODEL"."""
     data: Path | dict[str, Path] | None = None
     """Folder with the files of a task, or with a subfolder per task; or task -> folder."""
@@ -176,7 +177,7 @@ def make_answerer(
     """Return the answerer for a name.
 
     Args:
-        name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
+        name: "nano", a model folder, an adapter folder or a hub name; "openai:NAME@http://host/v1";
             "file:predictions.jsonl" or ".csv".
         device: of a local model.
         batch: batch size of a local model; None is the default.
@@ -192,7 +193,7 @@ def make_answerer(
     if name.startswith(ENDPOINT):
         from emotion_qwen.evaluation.run.answerers.endpoint import Endpoint
 
-        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings.of({}))
+        return Endpoint.at(name, endpoint or EndpointSettings.of({}))
     if name.startswith(FILE):
         from emotion_qwen.evaluation.run.answerers.file import PredictionFile
 
@@ -290,13 +291,11 @@ def folder_names(models: Sequence[str]) -> dict[str, str]:
 def _short(model: str) -> str:
     if model.startswith(FILE):
         return Path(model.removeprefix(FILE)).stem
-    return _plain(model.rstrip("/").rpartition("#")[2] if "#" in model else Path(model).name) or text_digest(model)
+    return _plain(parse_endpoint(model)[1] if model.startswith(ENDPOINT) else Path(model).name) or text_digest(model)
 
 
 def _host(model: str) -> str:
-    return (
-        _plain(urlsplit(model.removeprefix(ENDPOINT)).netloc) if model.startswith(ENDPOINT) else text_digest(model)[:6]
-    )
+    return _plain(urlsplit(parse_endpoint(model)[0]).netloc) if model.startswith(ENDPOINT) else text_digest(model)[:6]
 
 
 def _plain(name: str) -> str:

@@ -33,20 +33,12 @@ from emotion_qwen.serving.http.description import (
     MEDIUM_ERRORS,
     openapi_document,
 )
+from emotion_qwen.serving.http.forwarding import as_events, forwarded_answer
 from emotion_qwen.serving.http.live import serve_live
-from emotion_qwen.serving.http.protocol import (
-    AnalyzeOptions,
-    AnalyzeRequest,
-    ChatCompletion,
-    ChatRequest,
-    ClipOptions,
-    Features,
-    FeaturesRequest,
-    ModelCard,
-    ModelList,
-    State,
-)
+from emotion_qwen.serving.http.protocol import AnalyzeOptions, AnalyzeRequest, ChatRequest, ClipOptions, FeaturesRequest
 from emotion_qwen.serving.http.reports import ReportJob
+from emotion_qwen.serving.http.responses import ChatCompletion, Features, ModelCard, ModelList, State
+from emotion_qwen.serving.http.scoring import scored_answer, served_facts
 from emotion_qwen.serving.http.security import Guard
 from emotion_qwen.serving.http.streams import ClientGone, EventStream, while_listening
 from emotion_qwen.serving.limits import ServeSettings
@@ -162,7 +154,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
         trained = analyzer.engine.training_facts().get("label_sets", [])
         return ModelCard(
             id=service.name, created=service.started, context_length=service.scheduler.context, hears=analyzer.hears,
-            label_sets=list(trained),
+            label_sets=list(trained), emotion=served_facts(analyzer.engine),
         )  # fmt: skip
 
     @app.get("/v1/models", tags=["chat"], responses=ERRORS)
@@ -184,6 +176,12 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
     )  # fmt: skip
     async def chat(request: Request, body: ChatRequest) -> Any:
         """Answer a conversation that may contain pictures, videos and sounds."""
+        if service.remote is not None:
+            forwarded = await while_listening(request, forwarded_answer(service, service.remote, body))
+            usage = body.stream_options is not None and body.stream_options.include_usage
+            return EventStream(as_events(forwarded, usage), lambda: None) if body.stream else forwarded
+        if body.prompt_logprobs is not None:
+            return await while_listening(request, scored_answer(service, body))
         answer = Answer(service, body)
         try:
             await while_listening(request, answer.start())
@@ -293,7 +291,7 @@ def _add_error_handlers(app: FastAPI) -> None:
             return Response(status_code=499)
         api_error = as_api_error(error)
         if api_error.status >= 500 and api_error is not error:
-            log.error("a request failed: %s", type(error).__name__)
+            log.error("a request failed: %s", error if api_error.status == 502 else type(error).__name__)
         service: Service = request.app.state.service
         if api_error.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
             service.metrics.refused_media.labels(api_error.code).inc()

@@ -18,28 +18,30 @@ from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.http.protocol import (
-    AnswerMessage,
     AudioPart,
-    ChatChunk,
-    ChatCompletion,
     ChatRequest,
-    Choice,
-    ChoiceLogprobs,
-    ChunkChoice,
-    Delta,
     ImagePart,
     Message,
     RefusalPart,
     TextPart,
+    TurnPart,
+    VideoPart,
+)
+from emotion_qwen.serving.http.responses import (
+    AnswerMessage,
+    ChatChunk,
+    ChatCompletion,
+    Choice,
+    ChoiceLogprobs,
+    ChunkChoice,
+    Delta,
     TokenLogprob,
     TopLogprob,
-    TurnPart,
     Usage,
-    VideoPart,
 )
 from emotion_qwen.serving.intake.media_input import decode_base64, to_file
 from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, Options, TokenShare
-from emotion_qwen.serving.scheduling.scheduler import QueueFull
+from emotion_qwen.serving.scheduling.scheduler import QueueFull, Scheduler
 from emotion_qwen.serving.service import Service
 
 GRACE = 1.0  # seconds after the deadline within which the scheduler itself reports the timeout
@@ -181,6 +183,7 @@ class Answer:
         self.model = request.model or service.name
         self._pieces: asyncio.Queue[GenerationOutput] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
+        assert isinstance(service.scheduler, Scheduler)  # answers of other services are in `forwarding`
         self._scheduler, self._vocabulary = service.scheduler, service.analyzer.engine.vocabulary
         self.generation: Generation | None = None
         self.began, self._until = time.monotonic(), service.deadline()

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from emotion_qwen.serving.http.protocol import AnalyzeOptions, AnalyzeRequest, ClipOptions, ErrorBody, FeaturesRequest
+from emotion_qwen.serving.http.protocol import AnalyzeOptions, AnalyzeRequest, ClipOptions, FeaturesRequest
+from emotion_qwen.serving.http.responses import ErrorBody
 from emotion_qwen.views.schema import report_schema
 
 _COMPONENT = "#/components/schemas/"

@@ -195,6 +195,11 @@ class ChatRequest(Wire):
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
+    prompt_logprobs: int | None = Field(None, ge=0, le=0)
+    """0 asks for the log-probability of every token of the last message; needs `continue_final_message`. The form is
+    vLLM's. Not part of OpenAI's API."""
+    continue_final_message: bool = False
+    add_generation_prompt: bool = True
     ignore_eos: bool = False
     """Continue after the end of the answer up to `max_tokens`, for measurements. Not part of OpenAI's API."""
     focus: Literal["auto", "person", "whole"] = "auto"
@@ -230,6 +235,13 @@ class ChatRequest(Wire):
             raise ValueError("top_logprobs needs logprobs: true")
         if self.stream_options is not None and self.stream_options.include_usage and not self.stream:
             raise ValueError("stream_options needs stream: true")
+        scored = self.prompt_logprobs is not None
+        if not self.continue_final_message == (not self.add_generation_prompt) == scored or (scored and self.stream):
+            raise ValueError(
+                "prompt_logprobs, continue_final_message: true, add_generation_prompt: false and no stream go together"
+            )
+        if scored and not (self.messages[-1].role == "assistant" and isinstance(self.messages[-1].content, str)):
+            raise ValueError("prompt_logprobs needs the text of an assistant as the last message")
         return self
 
     @property
@@ -294,156 +306,3 @@ class FeaturesRequest(ClipOptions):
 
 class AnalyzeRequest(FeaturesRequest, AnalyzeOptions):
     """A request to `/v1/emotion/analyze` as JSON: one picture, video or sound, and texts on the situation."""
-
-
-class Gate(BaseModel):
-    """Fusion weights of the two experts; zeros without a picture."""
-
-    general: float
-    emotion: float
-
-
-class Features(BaseModel):
-    """Response of `/v1/emotion/features`; H is the width of the language model. See docs/guides/folders.md."""
-
-    object: Literal["emotion.features"] = "emotion.features"
-    model: str
-    source: str
-    visual: list[float] | None
-    """(H,) mean of the fused visual tokens; null without a picture."""
-    audio: list[float] | None
-    """(H,) mean of the audio tokens; null without sound, or if the model has no audio."""
-    pooled: list[float]
-    """(H,) hidden state of the language model at the position that predicts the first token of the label."""
-    gate: Gate
-    provenance: dict[str, Any]
-    """What determines the features, as in a report: weights, label set, prompt, budgets, and the input read."""
-    actions: dict[str, float] | None = None
-    """Facial action -> mean over the crops of people; absent without a person, or if the model has no such head."""
-
-
-class TopLogprob(BaseModel):
-    """A candidate token."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class TokenLogprob(TopLogprob):
-    """A token of the answer."""
-
-    top_logprobs: list[TopLogprob]
-
-
-class ChoiceLogprobs(BaseModel):
-    """The tokens of a choice."""
-
-    content: list[TokenLogprob]
-    refusal: None = None
-
-
-class Usage(BaseModel):
-    """Number of tokens of prompt and answer."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class AnswerMessage(BaseModel):
-    """The answer."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-
-
-class Choice(BaseModel):
-    """One answer."""
-
-    index: int = 0
-    message: AnswerMessage
-    finish_reason: Literal["stop", "length"]
-    logprobs: ChoiceLogprobs | None = None
-
-
-class ChatCompletion(BaseModel):
-    """Response of `/v1/chat/completions`."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-    system_fingerprint: str
-
-
-class Delta(BaseModel):
-    """New content of a message."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class ChunkChoice(BaseModel):
-    """New content of one answer."""
-
-    index: int = 0
-    delta: Delta
-    finish_reason: Literal["stop", "length"] | None = None
-    logprobs: ChoiceLogprobs | None = None
-
-
-class ChatChunk(BaseModel):
-    """One event of a streamed answer."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    choices: list[ChunkChoice]
-    usage: Usage | None = None
-    system_fingerprint: str
-
-
-class ModelCard(BaseModel):
-    """The served model."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str = "emotion-qwen"
-    context_length: int
-    hears: bool
-    label_sets: list[str]
-
-
-class ModelList(BaseModel):
-    """Response of `/v1/models`."""
-
-    object: Literal["list"] = "list"
-    data: list[ModelCard]
-
-
-class Fault(BaseModel):
-    """An error."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorBody(BaseModel):
-    """Body of all error responses."""
-
-    error: Fault
-
-
-class State(BaseModel):
-    """Response of `/health` and `/ready`."""
-
-    status: Literal["ok", "loading", "draining", "failed"]
-    version: str

@@ -22,15 +22,8 @@ from emotion_qwen.analysis.request import Request
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError, as_api_error
-from emotion_qwen.serving.http.protocol import (
-    AnalyzeOptions,
-    AudioPart,
-    Features,
-    FeaturesRequest,
-    Gate,
-    ImagePart,
-    TextPart,
-)
+from emotion_qwen.serving.http.protocol import AnalyzeOptions, AudioPart, FeaturesRequest, ImagePart, TextPart
+from emotion_qwen.serving.http.responses import Features, Gate
 from emotion_qwen.serving.intake.media_input import to_file
 from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import chosen_labels, valence_arousal

@@ -17,7 +17,7 @@ from emotion_qwen.evaluation.run.predictions import Prediction
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.settings import Settings
 
-ENDPOINT, FILE = "openai:", "file:"
+FILE = "file:"
 
 
 class EndpointSettings(Settings):

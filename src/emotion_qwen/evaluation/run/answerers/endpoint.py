@@ -6,8 +6,6 @@ call becomes the error of its item, and the others continue.
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,39 +15,36 @@ from typing import Any
 
 from PIL import Image
 
-from emotion_qwen.client import ChatClient, ChatService
-from emotion_qwen.errors import MediaError, RemoteError, SettingsError
+from emotion_qwen.client import ChatClient, ChatService, parse_endpoint
+from emotion_qwen.errors import MediaError, RemoteError
 from emotion_qwen.evaluation.run.answerers import EndpointSettings
 from emotion_qwen.evaluation.run.predictions import Prediction, part_span, prediction, text_digest
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.media.clip import read_clip
+from emotion_qwen.media.write.data_url import as_url
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
 
 OURS = frozenset({"model", "messages", "temperature", "max_tokens", "max_completion_tokens"})
-QUALITY = 90
 LOST = 50
 """Number of consecutive items without an answer after which the run stops; thousands more would take hours."""
 SIDE = 224
 """Side in pixels to which the small pictures of a Parquet file are resized."""
 
 
-def client_at(place: str, settings: EndpointSettings) -> ChatClient:
-    """Return a client for "http://host/v1#model".
+def client_at(name: str, settings: EndpointSettings) -> ChatClient:
+    """Return a client for "openai:NAME@http://host/v1".
 
     Raises:
         SettingsError: the address is invalid.
     """
-    url, _, model = place.partition("#")
-    try:
-        service = ChatService(
-            url.rstrip("/"), model, settings.key_variable, settings.timeout, settings.retries, settings.backoff,
-            length_field=settings.length_field,
-        )  # fmt: skip
-        return ChatClient(service)
-    except SettingsError as error:
-        raise SettingsError(f"endpoint {place!r}: {error}; write openai:http://host:8000/v1#model") from error
+    url, model = parse_endpoint(name)
+    service = ChatService(
+        url, model, settings.key_variable, settings.timeout, settings.retries, settings.backoff,
+        length_field=settings.length_field,
+    )  # fmt: skip
+    return ChatClient(service)
 
 
 class Endpoint:
@@ -64,9 +59,9 @@ class Endpoint:
         self._lost = 0
 
     @classmethod
-    def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
-        """Return the answerer at "http://host/v1#model"."""
-        return cls(client_at(place, settings), settings)
+    def at(cls, name: str, settings: EndpointSettings) -> Endpoint:
+        """Return the answerer "openai:NAME@http://host/v1"."""
+        return cls(client_at(name, settings), settings)
 
     def side_of(self, task: Task) -> int:
         """See `Answerer`."""
@@ -162,7 +157,4 @@ class Endpoint:
 def _as_url(frame: Any, side: int, still: bool) -> dict[str, Any]:
     image = Image.fromarray(frame)
     image.thumbnail((side, side))
-    data, kind = io.BytesIO(), "png" if still else "jpeg"
-    image.save(data, kind, quality=QUALITY)  # PNG ignores the quality
-    url = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
-    return {"type": "image_url", "image_url": {"url": url}}
+    return as_url(image, "png" if still else "jpeg")

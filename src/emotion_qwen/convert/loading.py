@@ -1,19 +1,31 @@
-"""Loading a model by its source: whole, or as an adapter that is merged into its base."""
+"""Loading a model by its source: whole, or as an adapter that is merged into its base.
+
+A model in the layout of Qwen2.5-VL is converted in memory, as `conversion.convert` does on disk; nothing is written.
+"""
 
 from __future__ import annotations
 
+import functools
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import GenerationConfig
 
+from emotion_qwen.convert.adapters import renamed_adapter
+from emotion_qwen.convert.conversion import finished_config, output_tensors, parse_config, read_config, read_mapped
+from emotion_qwen.convert.shards import OutputTensor
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.extras import optional
+from emotion_qwen.model.configuration import EmotionQwenConfig
 from emotion_qwen.model.folder import read_json
 from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.source import ADAPTER_WEIGHTS, STAGE_PROOF, ModelSource
+
+GENERATION = "generation_config.json"
 
 
 def load_model(source: ModelSource, **options: Any) -> EmotionQwenForConditionalGeneration:
@@ -29,9 +41,54 @@ def load_model(source: ModelSource, **options: Any) -> EmotionQwenForConditional
     """
     if source.adapter is not None:
         optional("peft", "train")  # fail before the weights are read rather than after
-    model = EmotionQwenForConditionalGeneration.from_pretrained(source.base, **options)
+    if source.published:
+        _say_untrained(source.name)
+        model = _converted(source.base, **options)
+    else:
+        model = EmotionQwenForConditionalGeneration.from_pretrained(source.base, **options)
     _check_numbers(model, source.base)
     return model if source.adapter is None else merge_into_base(add_trained_adapter(model, source), source)
+
+
+def load_config(source: ModelSource) -> EmotionQwenConfig:
+    """Read the configuration of a model without its weights.
+
+    Raises:
+        CheckpointError: it does not describe such a model.
+    """
+    if source.published:
+        return finished_config(parse_config(read_config(source.base)))
+    return EmotionQwenConfig.from_pretrained(source.base)
+
+
+class _Unread:
+    """A tensor that is read when it is indexed, which `from_pretrained` does for one tensor after the other."""
+
+    def __init__(self, tensor: OutputTensor) -> None:
+        self.tensor = tensor
+
+    def __getitem__(self, part: Any) -> torch.Tensor:
+        return self.tensor.read()[part]
+
+
+def _converted(folder: Path, **options: Any) -> EmotionQwenForConditionalGeneration:
+    """Load a checkpoint of Qwen2.5-VL's layout, equal to the bit to one that was converted to a folder before.
+
+    Beyond the weights themselves, memory holds the few tensors that are read at a time.
+    """
+    mapping, tensors = read_mapped(folder)
+    state = {tensor.name: _Unread(tensor) for tensor in output_tensors(mapping, tensors)}
+    config = finished_config(mapping.config)
+    model = EmotionQwenForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, **options)
+    if (folder / GENERATION).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    return model
+
+
+@functools.cache
+def _say_untrained(name: str) -> None:
+    line = f"model: {name} has Qwen2.5-VL's layout and is converted in memory; its shares of labels are not calibrated"
+    print(line, file=sys.stderr)
 
 
 def merge_into_base(adapted: Any, source: ModelSource) -> EmotionQwenForConditionalGeneration:
@@ -75,12 +132,17 @@ def add_trained_adapter(model: EmotionQwenForConditionalGeneration, source: Mode
     """
     peft = optional("peft", "train")
     assert source.adapter is not None
-    path = source.adapter / ADAPTER_WEIGHTS
     try:
-        adapted = peft.PeftModel.from_pretrained(model, source.adapter)
+        if source.published and not (source.adapter / STAGE_PROOF).is_file():
+            config, values = renamed_adapter(source.adapter)
+            adapted = peft.get_peft_model(model, config)
+            peft.set_peft_model_state_dict(adapted, values)
+            stored = set(values)
+        else:
+            adapted = peft.PeftModel.from_pretrained(model, source.adapter)
+            with safe_open(source.adapter / ADAPTER_WEIGHTS, "pt") as file:
+                stored = set(file.keys())
         expected = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
-        with safe_open(path, "pt") as file:
-            stored = set(file.keys())
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(_misfit(source, reason)) from error
