@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from rich.console import Console
 from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.batch.addresses import Addresses
+from emotion_qwen.batch.engines import copies, results_of, waiting_files
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
 from emotion_qwen.batch.sharding import Shard
@@ -137,7 +138,7 @@ def analyze(
     output, table = _lines_and_table(options.pop("output"))
     shard = _chosen_shard(options.pop("shard"), output, features)
     engine = {name: options.pop(name) for name in ("engine", "replicas", "ray_address")}
-    if _copies(engine, output, shard) > 1:
+    if copies(engine, output, shard) > 1:
         arguments = click.get_current_context().meta[ARGUMENTS]
         return run_replicas(arguments, replica_devices(engine["replicas"]))
     _check_picture(picture, as_lines, output)
@@ -170,11 +171,11 @@ def analyze(
     if features:
         analyzer.check_features("--features")
     results = Results(made_by(analyzer, request), output, features)
-    waiting, failures = _waiting(remote, files, results, views)
+    waiting, failures = waiting_files(remote, files, results, views)
     _tell_remote(analyzer, len(waiting), len(request.label_set.labels))
     console = Console(record=picture is not None)
     shown = Following(len(waiting))
-    clips = _results(engine, options, analyzer, waiting, request, workers, shown)
+    clips = results_of(engine, options, analyzer, waiting, request, workers, shown)
     tell = partial(_tell, as_lines=as_lines, verbose=verbose, console=console)
     tell_failure = partial(_tell_failure, as_lines=as_lines and not output, alone=len(files) == 1)
     try:
@@ -197,49 +198,6 @@ def analyze(
     views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
     wrong = failures + unsaved
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
-
-
-def _copies(engine: dict[str, Any], output: Path | None, shard: Shard | None) -> int:
-    """Return the number of processes that this one starts for copies of the model, with a part of the clips each.
-
-    Raises:
-        SettingsError: options that belong to another engine, or copies whose results nothing joins.
-    """
-    if engine["engine"] == "ray":
-        return 1
-    if engine["ray_address"] is not None:
-        raise SettingsError("--ray-address belongs to --engine ray; add it, or leave the address out")
-    copies = engine["replicas"] or 1
-    if copies > 1 and (output is None or shard is not None):
-        raise SettingsError("--replicas divides the clips by itself and joins them in --output; give it, no --shard")
-    return copies
-
-
-def _results(
-    engine: dict[str, Any], options: dict[str, Any], analyzer: Any, files: Sequence[Path], request: Any,
-    workers: int | None, shown: Following,
-) -> Generator[tuple[Path, Any], None, None]:  # fmt: skip
-    """Yield every file with its analysis or error, from this process or from a Ray cluster."""
-    if engine["engine"] == "ray":
-        from emotion_qwen.batch.ray_engine import analyze_on_ray
-
-        yield from analyze_on_ray(options, files, request, engine["replicas"], engine["ray_address"])
-        return
-    from emotion_qwen.batch.folder import analyze_all
-
-    yield from analyze_all(analyzer, files, request, workers, shown.stage)
-
-
-def _waiting(remote: Addresses | None, files: list[Path], results: Any, views: ViewFiles) -> tuple[list[Path], int]:
-    """Return the files without a result, after copying those at addresses, and the number of copies that failed."""
-    if remote is None:
-        return results.waiting(files), 0
-    waiting = results.waiting(remote.fetch(files))
-    for file, error in remote.failures.items():
-        results.add(file, error)
-        views.fail(file, error)
-        print(f"error: {error}", file=sys.stderr, flush=True)
-    return waiting, len(remote.failures)
 
 
 def _store(
