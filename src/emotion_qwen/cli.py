@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
     "fetch": ("emotion_qwen.fetch.commands:fetch", "Download a part that is not in the package."),
     "convert": ("emotion_qwen.convert.commands:convert", "Convert another checkpoint to an Emotion-Qwen folder."),
+    "publish": ("emotion_qwen.convert.publish_commands:publish", "Write a model with card and GGUF, or upload it."),
     "data": ("emotion_qwen.data.commands:data", "Check, import and export training manifests."),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
     "eval": ("emotion_qwen.evaluation.commands:evaluate", "Run benchmarks, score again, compare runs."),

@@ -15,7 +15,8 @@ EVAL = f"eval --tasks cifar,{SHAPES} --data tables --model nano --limit 3 --spli
 FOLDER = "eval --tasks folder --data faces --option folder.labels=fer7"
 
 _HELP = (
-    "analyze", "ask", "faces", "train", "merge", "convert", "fetch", "data", "data check", "data import", "ver",
+    "analyze", "ask", "faces", "train", "merge", "convert", "publish", "fetch", "data", "data check",
+    "data import", "ver",
     "ver build", "ver stats", "ver estimate", "ver review", "eval", "eval run", "eval score", "eval compare",
     "forgetting", "calibrate", "serve", "doctor",
 )  # fmt: skip

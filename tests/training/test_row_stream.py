@@ -184,3 +184,19 @@ def test_patches_leave_the_workers_in_the_dtype_of_the_products_and_change_nothi
     enter_stage(loaded, settings.plan)
     collator = make_trainer(settings, loaded, processor, make_mixture(settings, 1)).data_collator
     assert collator.pixels == torch.bfloat16
+
+
+@pytest.mark.parametrize(("batch", "size"), [(ROWS, 1), ({**ROWS, "evaluate_batch": 3}, 3), ({"samples": 4}, 32)])
+def test_validation_takes_batches_that_fit(config_file, tmp_path, monkeypatch, batch, size):
+    seen, predict = [], StageTrainer.prediction_step
+
+    def noted(self, model, inputs, *args, **kwargs):
+        seen.append(len(inputs["input_ids"]))
+        return predict(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(StageTrainer, "prediction_step", noted)
+    held = [{"name": "v", "domain": "general", "path": "general.jsonl"}]
+    optim = {"steps": 1, "learning_rate": 1e-3}
+    path = config_file(batch=batch, optim=optim, validation=held, evaluate_every=1, evaluate_samples=7)
+    run_stage(read_settings(path))
+    assert max(seen) == min(size, 7) and sum(seen) == 7

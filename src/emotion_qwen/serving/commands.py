@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
+from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand
+from emotion_qwen.console import run_command
 from emotion_qwen.errors import MissingPackage, SettingsError
 from emotion_qwen.serving.limits import KEY_VARIABLE, ServeSettings
+from emotion_qwen.serving.replicas import serve_replicas, shared_listener
 from emotion_qwen.settings import read_yaml
 
 PATH = click.Path(path_type=Path)
 ENGINES = ("own", "vllm")
 
 
-@click.command()
+@click.command(cls=RememberedCommand)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--config", type=PATH, default=None, help="YAML file of settings; options and KEY=VALUE come on top.")
 @click.option("--model", default=None, help="nano, mini (if fetched), a model or adapter folder, or a hub name.")
@@ -30,8 +34,11 @@ ENGINES = ("own", "vllm")
 @click.option("--allow-anyone", is_flag=True, help="Serve other machines without an API key.")
 @click.option("--allow-remote", is_flag=True, help="Allow public https addresses in requests.")
 @click.option("--media-root", type=PATH, default=None, help="Folder whose files may be named in requests as file://.")
+@click.option("--replicas", type=click.IntRange(1), default=1, help="Copies of the model, one process each.")
 @click.option("--engine", type=click.Choice(ENGINES), default="own", show_default=True, help="What runs the model.")
-def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None, engine: str, **options: Any) -> int:
+def serve(
+    overrides: tuple[str, ...], config: Path | None, key_file: Path | None, engine: str, replicas: int, **options: Any
+) -> int:
     """Serve OpenAI's chat protocol, reports of emotion, and a page at /."""
     values = read_yaml(config, overrides) if config else _from_overrides(overrides)
     values |= {name: value for name, value in options.items() if value not in (None, False)}
@@ -42,6 +49,8 @@ def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None
         from emotion_qwen.serving.vllm.plugin import exec_vllm
 
         return exec_vllm(settings, key)
+    if replicas > 1:
+        return serve_replicas(settings, click.get_current_context().meta[ARGUMENTS], replicas)
     return run_server(settings, key)
 
 
@@ -90,7 +99,10 @@ def run_server(settings: ServeSettings, key: str | None = None) -> int:
     )  # fmt: skip
     click.echo(f"serving on http://{settings.host}:{settings.port}  (Ctrl-C ends it)", err=True)
     try:
-        server.run()
+        listener = shared_listener()
+        if listener is not None:  # connections that another process could serve must not wait for this one's model
+            service.load()
+        server.run(sockets=listener)
     except SystemExit as error:  # raised by uvicorn if it cannot start
         raise SettingsError(
             f"cannot serve on {settings.host}:{settings.port}; is the port taken? Try another --port"
@@ -118,3 +130,7 @@ def _read_key(file: Path | None) -> str | None:
     if not key:
         raise SettingsError(f"key file {str(file)!r} is empty; write the API key into it")
     return key
+
+
+if __name__ == "__main__":  # a process of `--replicas`
+    sys.exit(run_command(serve, name="emotion-qwen serve"))

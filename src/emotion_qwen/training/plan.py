@@ -67,7 +67,7 @@ class BatchSettings(Settings):
     max_rejected: int = Field(0, ge=0)
     by_length: bool = False
     """Batch samples of similar length."""
-    evaluate_samples: int | None = Field(None, ge=1)
+    evaluate_batch: int | None = Field(None, ge=1)
     """Samples per padded batch of validation. Default: 32, or `samples` if that is more; with `row_tokens` 1, which
     needs no more memory than training."""
     workers: int = Field(0, ge=0)
@@ -75,7 +75,7 @@ class BatchSettings(Settings):
     @property
     def validation_samples(self) -> int:
         """Samples per padded batch of validation."""
-        return self.evaluate_samples or (1 if self.row_tokens else max(self.samples, 32))
+        return self.evaluate_batch or (1 if self.row_tokens else max(self.samples, 32))
 
 
 class OptimSettings(Settings):
@@ -362,9 +362,9 @@ def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
     """
     used = [(p, s) for p, s in zip(settings.data, shares_of(settings.data, settings.plan.replay), strict=True) if s]
     batch = settings.batch
-    items = settings.optim.steps // settings.updates * batch.samples * batch.accumulate * processes
-    length = None if batch.row_tokens else items
-    return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
+    length = settings.optim.steps // settings.updates * batch.samples * batch.accumulate * processes
+    parts = open_parts(settings, [p for p, _ in used])
+    return Mixture(parts, [s for _, s in used], None if batch.row_tokens else length, settings.seed)
 
 
 def start_config(settings: TrainSettings) -> EmotionQwenConfig:

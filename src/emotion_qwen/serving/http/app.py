@@ -65,7 +65,8 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threading.Thread(target=_load, args=(service, engine), name="loading", daemon=True).start()
+        if service.status == "loading":
+            threading.Thread(target=_load, args=(service, engine), name="loading", daemon=True).start()
         yield
         await service.close()
 
