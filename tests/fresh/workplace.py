@@ -12,6 +12,7 @@ from PIL import Image
 from tests.tiny_llama import make_text_model, make_tokenizer, save_text_folder
 
 from emotion_qwen.batch.demo import make_demo_clip
+from emotion_qwen.cli import main
 from emotion_qwen.engine.engine import NANO
 
 RATE = 16_000
@@ -35,6 +36,7 @@ def lay_out(folder: Path, data: Path | None) -> None:
     _pictures(folder)
     _manifests(folder)
     _models(folder)
+    _faces(folder)
     if data is not None:
         for name in ("data", "my/data"):
             (folder / name).symlink_to(data, target_is_directory=True)
@@ -107,13 +109,25 @@ def _models(folder: Path) -> None:
     save_text_folder(folder / "SmolLM2-135M-Instruct", make_text_model(), make_tokenizer())
 
 
+def _faces(folder: Path) -> None:
+    """Write what the guide to generated faces names: a report, keyframes, a head, and a model of the user's own."""
+    analyze = ["analyze", str(folder / "interview.mp4"), "--output", str(folder / "report.json")]
+    express = ["express", "--emotion", "neutral", "--seconds", "1", "--output", str(folder / "head.glb")]
+    for command in (analyze, express):
+        assert main(command) == 0
+    scene = [{"time": 0, "emotions": {"neutral": 1}}, {"time": 1.5, "emotions": {"fear": 0.8}}]
+    (folder / "scene.json").write_text(json.dumps(scene), encoding="utf-8")
+    reader = "def read(picture):\n    return {'happiness': picture.mean() / 255, 'neutral': 1 - picture.mean() / 255}\n"
+    (folder / "my_models.py").write_text(reader, encoding="utf-8")
+
+
 def _tiny_qwen(folder: Path) -> None:
     """Save a random Qwen2.5-VL of a few thousand weights with nano's tokenizer, in place of the published one."""
     from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     tokenizer.save_pretrained(folder)
-    image = {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "temporal_patch_size": 2}
+    image = {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "temporal_patch_size": 2}
     (folder / "preprocessor_config.json").write_text(json.dumps({**image, "merge_size": 2}), encoding="utf-8")
     text = {
         "hidden_size": 48, "intermediate_size": 56, "num_hidden_layers": 1, "num_attention_heads": 4,
@@ -121,8 +135,8 @@ def _tiny_qwen(folder: Path) -> None:
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 2, 2]},
     }  # fmt: skip
     vision = {
-        "depth": 1, "hidden_size": 32, "intermediate_size": 40, "num_heads": 4, "out_hidden_size": 48, "patch_size": 4,
-        "window_size": 16, "fullatt_block_indexes": [0],
+        "depth": 1, "hidden_size": 32, "intermediate_size": 40, "num_heads": 4, "out_hidden_size": 48, "patch_size": 14,
+        "window_size": 112, "fullatt_block_indexes": [0],
     }  # fmt: skip
     marks = ("image", "video", "vision_start", "vision_end")
     words = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")

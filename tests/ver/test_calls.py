@@ -73,7 +73,7 @@ def test_broken_envelopes_are_asked_again_and_at_last_postponed(tmp_path):
 
 
 def test_nobody_there_and_a_slow_one_are_postponed(tmp_path):
-    with ServedTeacher(delay=2.0) as teacher, pytest.raises(Postponed, match="did not answer .timed out.; 1 tries"):
+    with ServedTeacher(delay=2.0) as teacher, pytest.raises(Postponed, match="did not answer .timed out.; 1 try"):
         ask(caller(teacher, tmp_path, patience=0.3, retries=0))
     with pytest.raises(Postponed, match="did not answer .*refused.*; 2 tries"):
         ask(caller(teacher, tmp_path, retries=1))
@@ -81,7 +81,7 @@ def test_nobody_there_and_a_slow_one_are_postponed(tmp_path):
 
 def test_a_wrong_key_stops_everything_and_is_not_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("VER_TEST_KEY", "very-secret")
-    wanted = pytest.raises(RemoteError, match="answered 401: no such key; 1 tries; check .* variable VER_TEST_KEY")
+    wanted = pytest.raises(RemoteError, match="answered 401: no such key; 1 try; check .* variable VER_TEST_KEY")
     with ServedTeacher(lambda _: (401, "no such key", {})) as teacher, wanted as caught:
         ask(caller(teacher, tmp_path))
     assert "very-secret" not in str(caught.value)
