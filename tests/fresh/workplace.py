@@ -28,6 +28,7 @@ def lay_out(folder: Path, data: Path | None) -> None:
     """
     demo = make_demo_clip(folder / "demo.mp4")
     _with_sound(demo, folder / "interview.mp4", slower=6)  # 18 s
+    shutil.copy(folder / "interview.mp4", folder / "new.mp4")
     for place in ("clips", "more", "videos", "media"):
         (folder / place).mkdir()
         _with_sound(demo, folder / place / "one.mp4")
@@ -83,6 +84,10 @@ def _pictures(folder: Path) -> None:
         place.mkdir(parents=True)
         for number in range(3):
             photograph.rotate(number).save(place / f"{number}.jpg")
+    for label, first in (("happy", 0), ("sad", 3)):  # examples of an index, all of them different pictures
+        (folder / "my_clips" / label).mkdir(parents=True)
+        for number in range(first, first + 3):
+            photograph.rotate(2 * number).save(folder / "my_clips" / label / f"{number}.jpg")
     shutil.copy(folder / "photo.jpg", folder / "media" / "photo.jpg")
     (folder / "images").mkdir()
     shutil.copy(folder / "photo.jpg", folder / "images" / "photo.jpg")
@@ -98,6 +103,15 @@ def _manifests(folder: Path) -> None:
     llava = [{"id": "1", "image": "photo.jpg", "conversations": turns}]
     (folder / "llava_instruct.json").write_text(json.dumps(llava), encoding="utf-8")
     talk = [{"from": "human", "value": "Good morning."}, {"from": "gpt", "value": "Good morning to you."}]
+    words = [("Ann", "I got the place!", "joy"), ("Bea", "Oh! That is wonderful.", "surprise")]
+    turns = [
+        {"utterance_ID": number, "speaker": speaker, "text": text, "emotion": emotion}
+        for number, (speaker, text, emotion) in enumerate(words, 1)
+    ]
+    causes = [
+        {"conversation_ID": 1, "conversation": turns, "emotion-cause_pairs": [["1_joy", "1"], ["2_surprise", "1"]]}
+    ]
+    (folder / "Subtask_train.json").write_text(json.dumps(causes), encoding="utf-8")
     (folder / "talks.json").write_text(json.dumps([{"id": "1", "conversations": talk}]), encoding="utf-8")
 
 
