@@ -91,7 +91,7 @@ def test_shares_by_what_the_service_gives(script, way, expected):
         engine = engine_at(address)
         output = engine.score([PICTURE], "Which emotion?", LABELS)
         shares = dict(zip(LABELS, output.log_likelihood.softmax(-1)[0].tolist(), strict=True))
-    assert engine.shares_from() == way and engine.provenance()["shares_from"] == way
+    assert engine.shares_from() == way
     assert {name: shares[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     assert output.gate.shape == (1, 2) and output.hidden.shape == (1, 0)
     sent = next(r for r, _ in requests if isinstance(r["messages"][0]["content"], list))
@@ -153,6 +153,23 @@ def test_labels_that_begin_alike_are_counted_instead():
         assert engine.shares_from() == "first token"
         engine.score([PICTURE], "Which?", ("disgust", "dismay", "happy", "sad"))
     assert engine.shares_from() == "repeated"
+
+
+def test_a_report_says_what_was_used_in_the_end(pictures):
+    """Several labels begin with the candidates: the answers are counted, and the report says so."""
+
+    def script(request):
+        if "response_format" in request:
+            return body(json.dumps({"answer": ["dismay", "disgust"][request["seed"] % 2]}))
+        return candidates({"dis": 0.9, "hap": 0.1}) if "logprobs" in request else body("A face.")
+
+    with scripted_server(script) as (address, _):
+        analyzer = analyzer_at(address)
+        before = analyzer.made_by(Request("disgust,dismay,happy"))
+        report = analyzer.analyze(pictures[0], "disgust,dismay,happy")
+        assert analyzer.made_by(Request("disgust,dismay,happy")) == before, "a second run continues the first"
+    assert report.provenance["shares_from"] == "repeated"
+    assert report.distribution["disgust"] == report.distribution["dismay"] == pytest.approx(4.5 / 9.5, abs=1e-4)
 
 
 # --- whole reports ---------------------------------------------------------------------------------------------------

@@ -375,6 +375,8 @@ class Analyzer:
             "warnings": [file_warning(text, reading.language) for text in clip.warnings],
             "took": 0.0,  # seconds, set when everything is done
         }
+        if (way := self.engine.shares_from()) is not None:  # labels that begin alike may have changed it in this run
+            facts["shares_from"] = way
         if reading.request.examples is not None:
             facts["examples"] = reading.request.examples.summary
         say, phrases = in_language(SENTENCES, reading.language), in_language(PHRASES, reading.language)

@@ -62,6 +62,7 @@ def results_of(
     from emotion_qwen.batch.folder import analyze_all
 
     yield from analyze_all(analyzer, files, request, workers, shown.stage)
+    _tell_spent(analyzer)
 
 
 def waiting_files(
@@ -86,6 +87,15 @@ def tell_remote(analyzer: Analyzer, clips: int, labels: int) -> None:
     if isinstance(engine, EndpointEngine):
         place, cost = engine.client.service.url, engine.cost(clips, labels)
         print(f"pictures of people are sent to {place}: {cost}", file=sys.stderr, flush=True)
+
+
+def _tell_spent(analyzer: Analyzer) -> None:
+    """Say after a run what was asked of a service; nothing for a model on this machine."""
+    from emotion_qwen.engine.endpoint import EndpointEngine
+
+    if isinstance(analyzer.engine, EndpointEngine):
+        spent = analyzer.engine.spent
+        print(f"{spent.requests:,} requests with {spent.tokens:,} tokens", file=sys.stderr, flush=True)
 
 
 def store_results(

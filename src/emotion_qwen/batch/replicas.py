@@ -47,10 +47,9 @@ def run_replicas(arguments: Sequence[str], devices: Sequence[str]) -> int:
     ]
     try:
         return max(process.wait() for process in processes)
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        raise
     finally:
-        for process in processes:
+        running = [process for process in processes if process.poll() is None]  # after an interruption
+        for process in running:
+            process.terminate()
+        for process in running:
             process.wait()

@@ -80,10 +80,9 @@ class PlainEncoder:
 
 @dataclass
 class Spent:
-    """What a run has asked of a service so far."""
+    """What was asked of a service so far; tokens are those of prompts and answers, as far as it reports them."""
 
     requests: int = 0
-    pictures: int = 0
     tokens: int = 0
 
 
@@ -188,7 +187,7 @@ class EndpointEngine(Engine):
     def provenance(self) -> dict[str, Any]:
         """Return the model's name, and what is known of its weights."""
         known = self.served.weights or hashlib.sha256(self.name.encode()).hexdigest()[:16]
-        return {"model": self.name, "weights": known, "dtype": "", "shares_from": self.shares_from()}
+        return {"model": self.name, "weights": known, "dtype": ""}
 
     def shares_from(self) -> str:
         """Return how shares of labels are measured: "answers", "first token" or "repeated"."""
@@ -421,7 +420,6 @@ class EndpointEngine(Engine):
                 self._answered.clear()
             self._answered[key] = reply
             self.spent.requests += 1
-            self.spent.pictures += text.count('"image_url": {')
             self.spent.tokens += (reply.read or 0) + (reply.written or 0)
         return self._answered[key]
 

@@ -119,6 +119,10 @@ class Engine:
     tokens_together = TOKENS
     """Approximate number of tokens of views per batch of the language model."""
 
+    def shares_from(self) -> str | None:
+        """Return how shares of labels are measured, for a model behind a service; None for a loaded one."""
+        return None
+
     @property
     def device(self) -> torch.device:
         """The device of the model."""

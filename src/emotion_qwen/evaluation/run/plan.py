@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -159,10 +160,13 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
     if not outcome.items and last is not None:
         raise last
     if place.rank == 0:
-        if settings.judge:
-            _judge(settings, settings.judge, outcome)
-        if settings.extractor:
-            _extract(settings, settings.extractor, outcome)
+        places, judge, extractor = list(outcome.items), settings.judge, settings.extractor
+        if judge:
+            marks = partial(judge_run, places, judge, settings.output)
+            _read_replies(outcome, "judge", marks, "{count} replies without a mark")
+        if extractor:
+            words = partial(extract_run, places, extractor, settings.output)
+            _read_replies(outcome, "extractor", words, "nothing extracted from {count} replies")
         for line in outcome.notes:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         for line in dict.fromkeys(outcome.faults):
@@ -222,22 +226,14 @@ def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequen
             write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 
-def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -> None:
+def _read_replies(outcome: EvalOutcome, reader: str, read: Callable[[], int], fault: str) -> None:
+    """Let another model read the replies; its error, or the number of replies that it could not read, is a fault."""
     try:
-        faults = judge_run(list(outcome.items), judge, settings.output)
+        unread = read()
     except EmotionQwenError as error:
-        outcome.faults.append(f"judge: {error}")
+        outcome.faults.append(f"{reader}: {error}")
         return
-    outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
-
-
-def _extract(settings: EvalSettings, extractor: ExtractorSettings, outcome: EvalOutcome) -> None:
-    try:
-        faults = extract_run(list(outcome.items), extractor, settings.output)
-    except EmotionQwenError as error:
-        outcome.faults.append(f"extractor: {error}")
-        return
-    outcome.faults += [f"extractor: nothing extracted from {faults} replies"] if faults else []
+    outcome.faults += [f"{reader}: {fault.format(count=unread)}"] if unread else []
 
 
 def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: EvalOutcome) -> None:

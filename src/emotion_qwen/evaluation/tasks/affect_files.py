@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -143,7 +144,7 @@ class EmotionSix(LabelledFiles):
 
 
 @dataclass(frozen=True)
-class AnnotatedFrames(LabelledFiles):
+class AnnotatedFrames(LabelledFiles, ABC):
     """Videos with valence and arousal for every frame; items are frames, `cluster` is the video.
 
     Attributes:
@@ -152,9 +153,9 @@ class AnnotatedFrames(LabelledFiles):
 
     step: int = 1
 
+    @abstractmethod
     def frames(self, table: ReadRows, home: Path) -> Iterator[tuple[str, str, str, str, Path]]:
         """Yield video, frame, valence, arousal and the expected path of every annotated frame."""
-        raise NotImplementedError
 
     def together(self, name: str, row: Any) -> str:
         """See `BenchmarkReader`; a limit keeps whole videos."""

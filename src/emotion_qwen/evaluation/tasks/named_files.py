@@ -70,33 +70,25 @@ def _task(name: str, title: str, source: NamedFiles, needs: str, licence: str, a
     )  # fmt: skip
 
 
+def _cremad(
+    name: str, title: str, folders: tuple[str, ...], place: str, suffixes: frozenset[str], example: str
+) -> Task:
+    """Return a task on the films or the recordings of CREMA-D."""
+    codes = {"ang": "anger", "dis": "disgust", "fea": "fear", "hap": "happiness", "neu": "neutral", "sad": "sadness"}
+    source = NamedFiles(
+        folders, set_name="fer7", subset=tuple(codes.values()), codes=codes, suffixes=suffixes, published=7442,
+        pattern=place + r"/(?P<person>\d{4})_[A-Z]{3}_(?P<label>[A-Z]{3})_[A-Z]{2}", example=example,
+    )  # fmt: skip
+    access = "https://github.com/CheyneyComputerScience/CREMA-D (git-lfs)"
+    return _task(name, title, source, f"{example} and the others", "Open Database License", access)
+
+
 _MIKELS = "|".join(label_set("mikels8").labels)
 TASKS: tuple[Task, ...] = (
-    _task(
-        "cremad", "CREMA-D, 6 emotions",
-        NamedFiles(
-            ("cremad", "CREMA-D"), set_name="fer7",
-            subset=("anger", "disgust", "fear", "happiness", "neutral", "sadness"),
-            pattern=r".*/(?P<person>\d{4})_[A-Z]{3}_(?P<label>[A-Z]{3})_[A-Z]{2}",
-            codes={"ang": "anger", "dis": "disgust", "fea": "fear", "hap": "happiness", "neu": "neutral",
-                   "sad": "sadness"},
-            suffixes=VIDEOS, published=7442, example="VideoFlash/1001_DFA_ANG_XX.flv",
-        ),
-        "VideoFlash/1001_DFA_ANG_XX.flv and the others", "Open Database License",
-        "https://github.com/CheyneyComputerScience/CREMA-D (git-lfs)",
-    ),
-    _task(
-        "cremad_voices", "CREMA-D voices, 6 emotions",
-        NamedFiles(
-            ("cremad_voices", "cremad", "CREMA-D"), set_name="fer7",
-            subset=("anger", "disgust", "fear", "happiness", "neutral", "sadness"),
-            pattern=r"AudioWAV/(?P<person>\d{4})_[A-Z]{3}_(?P<label>[A-Z]{3})_[A-Z]{2}",
-            codes={"ang": "anger", "dis": "disgust", "fea": "fear", "hap": "happiness", "neu": "neutral",
-                   "sad": "sadness"},
-            suffixes=SOUNDS, published=7442, example="AudioWAV/1001_DFA_ANG_XX.wav",
-        ),
-        "AudioWAV/1001_DFA_ANG_XX.wav and the others", "Open Database License",
-        "https://github.com/CheyneyComputerScience/CREMA-D (git-lfs)",
+    _cremad("cremad", "CREMA-D, 6 emotions", ("cremad", "CREMA-D"), r".*", VIDEOS, "VideoFlash/1001_DFA_ANG_XX.flv"),
+    _cremad(
+        "cremad_voices", "CREMA-D voices, 6 emotions", ("cremad_voices", "cremad", "CREMA-D"), "AudioWAV", SOUNDS,
+        "AudioWAV/1001_DFA_ANG_XX.wav",
     ),
     _task(
         "emodb_files", "EmoDB from its WAV files, 7 emotions",
