@@ -121,6 +121,9 @@ def test_copies_are_started_with_a_part_and_a_device_each(folder, tmp_path, monk
         def wait(self):
             return 0
 
+        def poll(self):
+            return 0
+
     monkeypatch.setattr("emotion_qwen.batch.replicas.subprocess.Popen", Started)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert main(["analyze", str(folder), "--output", str(tmp_path / "o.jsonl"), "--replicas", "3"]) == 0
