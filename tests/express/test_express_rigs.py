@@ -110,7 +110,20 @@ def test_a_file_that_is_no_head_is_refused_in_one_line(head_file: Path, tmp_path
     (tmp_path / "draco.gltf").write_text(
         '{"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}'
     )
+    many = {"count": 10**12, "type": "VEC3", "componentType": 5126}
+    mesh = {"primitives": [{"attributes": {"POSITION": 0}}]}
+    for name, parts in {
+        "circle.gltf": {"nodes": [{"children": [1]}, {"children": [2]}, {"children": [1]}]},
+        "huge.gltf": {"nodes": [{"mesh": 0}], "meshes": [mesh], "accessors": [many]},
+        "words.gltf": {"nodes": ["head"]},
+    }.items():
+        (tmp_path / name).write_text(json.dumps({"asset": {"version": "2.0"}, **parts}))
+    (tmp_path / "list.gltf").write_text("[1, 2]")
     for name, message in (
+        ("circle.gltf", "a node has two parents"),
+        ("huge.gltf", "cannot be read as a head"),
+        ("words.gltf", "cannot be read as a head"),
+        ("list.gltf", "cannot be read as a head"),
         ("bare.gltf", "cannot be read as a head"),
         ("cut.glb", "cannot be read as a head"),
         ("text.glb", "cannot be read as a head"),

@@ -22,6 +22,11 @@ from emotion_qwen.express.mesh import EYE_Y, HIDDEN, PLAIN, SKIN, HeadMesh, alig
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 UNSUPPORTED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
+UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, RecursionError, struct.error,
+    zipfile.BadZipFile, Image.DecompressionBombError,
+)  # fmt: skip
+"""What a file may cause whose values have other types, sizes or references than its format says."""
 TRIANGLES = 4
 GAMMA = 2.2
 """Exponent between the linear colours of glTF and those of a picture."""
@@ -49,7 +54,7 @@ def load_head(path: Path) -> HeadMesh:
     try:
         with np.errstate(invalid="ignore"):  # of a damaged file; see `aligned`
             return reader(path)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise MediaError(f"{str(path)!r} cannot be read as a head ({error}); export it again as binary glTF") from error
 
 
@@ -188,9 +193,16 @@ class GltfFile:
         return np.ndarray((count, width), kind, data, start, strides)
 
     def meshes(self) -> list[tuple[dict[str, Any], np.ndarray]]:
-        """Return the meshes of the scene, each with its (4, 4) transformation to the scene."""
+        """Return the meshes of the scene, each with its (4, 4) transformation to the scene.
+
+        Raises:
+            ValueError: a node stands below two others, or below itself.
+        """
         nodes = self.document.get("nodes", [])
-        children = {child for node in nodes for child in node.get("children", [])}
+        below = [child for node in nodes for child in node.get("children", [])]
+        children = set(below)
+        if len(children) < len(below):  # a tree has no such node, and a walk through a circle would not end
+            raise ValueError("a node has two parents")
         placed: list[tuple[dict[str, Any], np.ndarray]] = []
         waiting = [(place, np.eye(4)) for place in range(len(nodes)) if place not in children]
         while waiting:
