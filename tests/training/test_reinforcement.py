@@ -12,12 +12,13 @@ from transformers import TrainerControl, TrainerState
 
 from emotion_qwen.cli import main
 from emotion_qwen.engine.drawing import DrawnAnswer
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.training.answer_settings import CollapseSettings
 from emotion_qwen.training.checkpoint import checkpoints
 from emotion_qwen.training.plan import make_mixture, read_settings
-from emotion_qwen.training.reinforcement import ANSWERS, FIGURES, ReinforcementTrainer, collapse
+from emotion_qwen.training.reinforcement import ANSWERS, FIGURES, CurrentModel, ReinforcementTrainer, collapse
 from emotion_qwen.training.run import check_strategy, load_start, make_trainer, run_stage
 from emotion_qwen.training.stages import enter_stage, part_digests
 from emotion_qwen.training.trainer import StopOnSignal
@@ -347,6 +348,19 @@ def test_validation_logs_rewards_of_greedy_answers(plan_file, tmp_path):
     log = json.loads((tmp_path / "run" / "model" / "stage.json").read_text())["log"]
     (entry,) = [entry for entry in log if any(key.startswith("eval_") for key in entry)]
     assert 0 <= entry["eval_emotion_letters"] <= 1
+
+
+def test_a_reward_may_ask_the_model_as_it_is_at_this_step(plan_file):
+    trainer = trainer_of(plan_file(start="nano", reinforcement={"rewards": [{"name": "reflection"}]}))
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(2)])
+    trainer._roll_out([batch])
+    assert 0 <= trainer.latest["reflection"] <= 1
+    writer, question = CurrentModel(trainer), ["Which emotion?", "为什么？"]
+    before = writer.write([[], []], question, 6)
+    assert all(before) and before == Engine(trainer.base, trainer.processor).write([[], []], question, 6)
+    with torch.no_grad():
+        trainer.base.get_input_embeddings().weight.normal_(generator=torch.Generator().manual_seed(5))
+    assert writer.write([[], []], question, 6) != before
 
 
 def test_a_dry_run_names_rewards(plan_file, capsys):

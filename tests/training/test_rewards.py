@@ -7,7 +7,9 @@ import pytest
 from tests.evaluation.scoring.test_sets import FORMS, SYNONYMS, WHEELS, write_csv
 
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
+from emotion_qwen.records import EmotionReport, FacialMovement, Person
 from emotion_qwen.training.rewards import AnsweredSample, length_penalty, make_reward, reward_answers
+from emotion_qwen.views.render import as_json
 
 from .training_runs import chat
 
@@ -41,6 +43,87 @@ TREE = (
 )
 def test_trees_are_compared_leaf_by_leaf(text, wanted):
     assert of("tree", answer(text, taught=TREE)) == pytest.approx(wanted)
+
+
+@pytest.fixture
+def reports(tmp_path) -> Path:
+    """Reports about two clips of the same name and one other: the mouth of the first person opens."""
+    opens = FacialMovement("jaw", "mouth open", 0.2, 1.4, 0.6, 0.3)
+    for clip, face in (("a/clip.mp4", (opens,)), ("b/clip.mp4", ()), ("c/other.mp4", ())):
+        shares = {"anger": 0.7, "fear": 0.3}
+        person = Person(1, "anger", shares, 0.0, 2.0, 4, (0.1, 0.1, 0.3, 0.4), {}, face=face)
+        report = EmotionReport(str(tmp_path / clip), "anger", shares, (person,), {}, "", "en")
+        with (tmp_path / "reports.jsonl").open("a", encoding="utf-8") as file:
+            file.write(as_json(report) + "\n")
+    return tmp_path / "reports.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("clip", "text", "wanted"),
+    [
+        ("a/clip.mp4", "The mouth is open. The person looks angry.", 1.0),
+        ("b/clip.mp4", "The mouth is open. The person looks angry.", 1 / 2),
+        ("a/clip.mp4", "The mouth is open. The eyes are closed. The person looks angry.", 2 / 3),
+        ("a/clip.mp4", "The mouth is open.", 1 / 2),  # one claim is not enough
+        ("a/clip.mp4", "The mouth is open. The mouth is open.", 1 / 2),  # nor is the same one again
+        ("a/clip.mp4", "<think>The mouth is open. The person looks angry.</think><answer>fear</answer>", 1.0),
+        ("a/clip.mp4", "The mouth is open at 9.5 s, the voice is loud. The person looks angry.", 1.0),  # not checked
+        ("a/clip.mp4", "A room with a table.", 0.0),
+        ("a/clip.mp4", "", 0.0),
+        ("a/clip.mp4", "嘴张开。这个人很生气。", 0.0),
+        ("elsewhere/other.mp4", "The person looks angry. The person looks afraid.", 1.0),  # by its name alone
+    ],
+)
+def test_claims_are_compared_with_the_report_about_the_clip(reports, tmp_path, clip, text, wanted):
+    sample = chat("1", "Why?", "anger", str(tmp_path / clip))
+    (value,) = make_reward("claims", {"reports": str(reports)})([AnsweredSample(sample, text)])
+    assert value == pytest.approx(wanted)
+
+
+def test_clips_without_a_report_are_one_line(reports, tmp_path):
+    reward = make_reward("claims", {"reports": str(reports), "claims": 1})
+    assert reward([AnsweredSample(chat("1", "Why?", "", str(tmp_path / "a" / "clip.mp4")), "The mouth is open.")]) == [
+        1
+    ]
+    for path in ("clip.mp4", "none.mp4"):  # the name alone would be that of two clips
+        with pytest.raises(DataError, match="sample '1': .* has no report about its clip; analyze it, too"):
+            reward([AnsweredSample(chat("1", "Why?", "anger", path), "The mouth is open.")])
+    (tmp_path / "none.jsonl").write_text('{"source": "a.mp4", "error": "no such file"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="has no report; expected what `emotion-qwen analyze --output` writes"):
+        make_reward("claims", {"reports": str(tmp_path / "none.jsonl")})
+
+
+class Repeats:
+    """A model that names the emotion of a word in the text it is given; it keeps the questions."""
+
+    def __init__(self) -> None:
+        self.questions: list[str] = []
+
+    def write(self, views, question, max_new_tokens=64):
+        assert not any(views)
+        self.questions += question
+        return ["fear" if "shake" in text else "愤怒" if "瞪" in text else "I cannot say." for text in question]
+
+
+def test_reflection_asks_the_model_again_without_the_clip_and_the_answer():
+    writer, think = Repeats(), "<think>{}</think><answer>{}</answer>"
+    given = [
+        answer(think.format("The hands shake.", "fear")),
+        answer(think.format("The hands shake.", "anger")),
+        answer(think.format("A table.", "anger")),
+        answer(think.format("他瞪着眼。", "愤怒")),
+        answer("fear"),  # the answer alone is read as its own reason, and the model cannot give it again
+        answer(think.format("", "fear")),
+        answer('{"trigger": "The hands shake.", "conclusion": "fear"}', emotion="boredom", set="emodb7"),
+    ]
+    assert make_reward("reflection", {}, writer)(given) == [1, 0, 0, 1, 0, 0, 1]
+    assert len(writer.questions) == 6 and not any("<answer>" in text for text in writer.questions)
+    (chinese,) = [text for text in writer.questions if "瞪" in text]
+    assert "愤怒" in chinese and "anger" not in chinese
+    (other,) = [text for text in writer.questions if "boredom" in text]
+    assert "The hands shake." in other
+    with pytest.raises(SettingsError, match="reward 'reflection': unknown option 'writer'; expected one of: labels"):
+        make_reward("reflection", {"writer": "nano"}, writer)
 
 
 def test_an_explanation_must_express_the_label():

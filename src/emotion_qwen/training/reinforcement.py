@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from emotion_qwen.engine.drawing import AnswerLikelihoods, DrawnAnswer, draw_answers
+from emotion_qwen.engine.encoding import View
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.engine.sampling import Sampling
 from emotion_qwen.errors import TrainingError
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -72,6 +74,23 @@ class RewardedGroups:
     total: torch.Tensor
 
 
+class CurrentModel:
+    """Answers questions with the model as it is at this step of a run, for rewards that ask it again.
+
+    Args:
+        trainer: of the run.
+    """
+
+    def __init__(self, trainer: ReinforcementTrainer) -> None:
+        self._trainer = trainer
+
+    def write(self, views: Sequence[View], question: Sequence[str], max_new_tokens: int = 64) -> list[str]:
+        """Return one greedy reply for each of the views; see `engine.Engine.write`."""
+        engine = Engine(self._trainer.base, self._trainer.processor)
+        with self._trainer.compute_loss_context_manager():
+            return engine.write(views, question, max_new_tokens)
+
+
 class ReinforcementTrainer(AnswerTrainer):
     """Trains on rewards for drawn answers."""
 
@@ -83,7 +102,8 @@ class ReinforcementTrainer(AnswerTrainer):
         """See `AnswerTrainer`; errors are also those of `rewards.make_reward`."""
         super().configure(settings, processor)
         self.chosen, self.seed, self.updates = settings.rewarded, settings.seed, settings.rewarded.updates
-        self.rewards = {reward.key: make_reward(reward.name, reward.options) for reward in self.chosen.rewards}
+        writer = CurrentModel(self)
+        self.rewards = {reward.key: make_reward(reward.name, reward.options, writer) for reward in self.chosen.rewards}
         self._journals: tuple[Journal, Journal] | None = None
         self._dead_steps = 0
         self._rollouts: list[Rollout] = []

@@ -11,25 +11,34 @@ import inspect
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emotion_qwen.data.rules import content_parts
 from emotion_qwen.errors import DataError, SettingsError, TrainingError, unknown_choice
+from emotion_qwen.export.reports import ReportFiles
 from emotion_qwen.extensions import load_file, split_file
 from emotion_qwen.matching.answer import read_label
 from emotion_qwen.matching.wheels import read_wheels
 from emotion_qwen.matching.word_lists import set_f1, words_of
-from emotion_qwen.records import Sample
+from emotion_qwen.records import EmotionReport, Sample
 from emotion_qwen.taxonomy import LabelSet, chosen_labels, concept_of_word, coordinates, label_set
+from emotion_qwen.verify.claims import UNSTORED, facts_of_report
 from emotion_qwen.verify.explanations import explanation_of
-from emotion_qwen.verify.rewards import WORDS, verifier_rewards
+from emotion_qwen.verify.facts import ClipFacts
+from emotion_qwen.verify.ngrams import is_chinese
+from emotion_qwen.verify.reflection import Writer
+from emotion_qwen.verify.rewards import CLAIMS, WORDS, claims_reward, reflection_rewards, verifier_rewards
 from emotion_qwen.verify.tree import steps_tree, tree_overlap
 from emotion_qwen.verify.verifier import Verifier, emotion_of
 
 NEUTRAL = 0.1
 """Valence closer to 0 than this counts as neither pleasant nor unpleasant."""
+WRITER = "writer"
+"""Parameter of a maker whose reward asks the model that is trained."""
 _TAGGED = re.compile(r"\s*<think>.*\S.*</think>\s*<answer>.*\S.*</answer>\s*", re.DOTALL)
 
 
@@ -195,6 +204,84 @@ def answer_tree_reward() -> Reward:
     return _each(reward)
 
 
+def answer_claims_reward(*, reports: str, claims: int = CLAIMS) -> Reward:
+    """Return the share of the claims in an answer that the measurements of the clip confirm; see `verify.rewards`.
+
+    Claims about the voice and about times are left out, because a stored report does not say enough to check them. An
+    answer in another language than the report earns 0.
+
+    Args:
+        reports: file or folder of reports about the clips of the samples, as `analyze --output` writes them.
+        claims: number of different claims from which their share counts in full.
+
+    Raises:
+        DataError: the reports cannot be read, or there are none.
+    """
+    measured = _measured(Path(reports))
+
+    def reward(answer: AnsweredSample) -> float:
+        facts = next((measured[name] for name in _clip_names(answer.sample) if name in measured), None)
+        if facts is None:
+            raise DataError(f"sample {answer.sample.id!r}: {reports!r} has no report about its clip; analyze it, too")
+        text = explanation_of(answer.text)
+        if is_chinese(text) != (facts.language == "zh"):
+            return 0.0
+        return claims_reward(text, facts, claims, UNSTORED)
+
+    return _each(reward)
+
+
+def _measured(path: Path) -> dict[str, ClipFacts]:
+    """Return the facts of clips by path, and by the name of the file where only one clip has it.
+
+    Raises:
+        DataError: the reports cannot be read, or there are none.
+    """
+    reports = {str(Path(r.source).absolute()): r for r in ReportFiles([path]) if isinstance(r, EmotionReport)}
+    if not reports:
+        raise DataError(f"{str(path)!r} has no report; expected what `emotion-qwen analyze --output` writes")
+    names = Counter(Path(clip).name for clip in reports)
+    facts = {clip: facts_of_report(report) for clip, report in reports.items()}
+    return facts | {Path(clip).name: value for clip, value in facts.items() if names[Path(clip).name] == 1}
+
+
+def _clip_names(sample: Sample) -> list[str]:
+    """Return the path and the name of every medium of a sample that is a file, paths first."""
+    parts = [part for message in sample.messages for part in content_parts(message["content"])]
+    media = [part[part["type"]] for part in parts if part["type"] != "text"]
+    paths = [Path(medium) for medium in media if isinstance(medium, str)]
+    return [*(str(path.absolute()) for path in paths), *(path.name for path in paths)]
+
+
+def answer_reflection_reward(*, writer: Writer, labels: str | list[str] = "fer7") -> Reward:
+    """Return 1 for an answer that the model gives again from the explanation alone, else 0; see `verify.reflection`.
+
+    The model is asked greedily, as it is at this step of the run, without the clip. An answer without an explanation or
+    without a label earns 0.
+
+    Args:
+        writer: the model that is trained; settings do not give it.
+        labels: as for `label_reward`.
+    """
+    default = chosen_labels(labels)
+
+    def rewards(answers: Sequence[AnsweredSample]) -> list[float]:
+        values = [0.0] * len(answers)
+        groups: dict[tuple[LabelSet, str], list[int]] = {}
+        choices = [_choices(answer.sample, default) for answer in answers]
+        texts = [explanation_of(answer.text) for answer in answers]
+        for row, text in enumerate(texts):
+            groups.setdefault((choices[row], "zh" if is_chinese(text) else "en"), []).append(row)
+        for (chosen, language), rows in groups.items():
+            given = [read_label(answers[row].text, chosen).label for row in rows]
+            kept = reflection_rewards(writer, [texts[row] for row in rows], given, chosen, language)
+            for row, value in zip(rows, kept, strict=True):
+                values[row] = value
+        return values
+
+    return rewards
+
+
 def length_penalty(given: int, taught: int, alpha: float) -> float:
     """Return alpha max(0, n - m) / m for a list of n words where m were taught."""
     return alpha * max(0, given - taught) / taught
@@ -207,6 +294,8 @@ REWARDS: dict[str, Callable[..., Reward]] = {
     "wheel": wheel_reward,
     "verify": verify_reward,
     "tree": answer_tree_reward,
+    "claims": answer_claims_reward,
+    "reflection": answer_reflection_reward,
 }
 """Name -> maker. A reward gets all answers of a forward pass together, so that one that asks a model can batch them."""
 
@@ -236,7 +325,7 @@ def check_reward(name: str, options: Mapping[str, Any]) -> Callable[..., Reward]
         SettingsError: unknown name or option, or a missing option.
     """
     maker = reward_maker(name)
-    parameters = inspect.signature(maker).parameters
+    parameters = {key: value for key, value in inspect.signature(maker).parameters.items() if key != WRITER}
     for option in options:
         if option not in parameters:
             raise SettingsError(f"reward {name!r}: {unknown_choice('option', option, parameters)}")
@@ -246,14 +335,21 @@ def check_reward(name: str, options: Mapping[str, Any]) -> Callable[..., Reward]
     return maker
 
 
-def make_reward(name: str, options: Mapping[str, Any]) -> Reward:
+def make_reward(name: str, options: Mapping[str, Any], writer: Writer | None = None) -> Reward:
     """Make a reward with its options.
+
+    Args:
+        name: a key of `REWARDS`, or `FILE.py:NAME`.
+        options: from the settings of a run.
+        writer: the model that is trained, for makers with a parameter `writer`.
 
     Raises:
         SettingsError: see `check_reward`, or an option has a wrong value.
         DataError: a file that the reward needs cannot be read.
     """
-    return check_reward(name, options)(**options)
+    maker = check_reward(name, options)
+    asks = WRITER in inspect.signature(maker).parameters
+    return maker(**options, writer=writer) if asks else maker(**options)
 
 
 def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[AnsweredSample]) -> dict[str, list[float]]:

@@ -9,6 +9,9 @@ from emotion_qwen.records import EmotionReport
 from emotion_qwen.verify.checking import split_sentences, verdicts
 from emotion_qwen.verify.facts import ClipFacts, person_facts, two_likeliest
 
+UNSTORED = ("voice", "time")
+"""Kinds of claims about which a stored report holds no facts; see `facts_of_report`."""
+
 
 @dataclass(frozen=True)
 class ClaimCount:
@@ -43,8 +46,8 @@ def count_claims(text: str, facts: ClipFacts, unmeasured: Collection[str] = ()) 
 def facts_of_report(report: EmotionReport) -> ClipFacts:
     """Return the facts that a stored report holds: all but what was measured of the voice.
 
-    Claims about the voice and about times must then be left out of `count_claims`, since a report names neither the
-    voice's claims nor the length of the clip.
+    Claims of the kinds `UNSTORED` must then be left out of `count_claims`, since a report names neither the voice's
+    claims nor the length of the clip.
     """
     seconds = max([0.0, *(person.end for person in report.people), *(m.end for m in report.timeline)])
     seconds = round(seconds, 1) if report.timeline or any(person.timeline for person in report.people) else 0.0

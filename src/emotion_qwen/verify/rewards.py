@@ -6,12 +6,12 @@ saying nothing that can be checked earns little, since a model that learns from 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from emotion_qwen.errors import DataError, SettingsError, unknown_choice
 from emotion_qwen.taxonomy import LabelSet
-from emotion_qwen.verify.claims import count_claims
+from emotion_qwen.verify.checking import split_sentences, verdicts
 from emotion_qwen.verify.cues import cue_overlap
 from emotion_qwen.verify.explanations import read_explanations
 from emotion_qwen.verify.facts import ClipFacts
@@ -59,13 +59,24 @@ def verifier_rewards(
     ]
 
 
-def claims_reward(text: str, facts: ClipFacts, claims: int = CLAIMS) -> float:
+def claims_reward(text: str, facts: ClipFacts, claims: int = CLAIMS, unmeasured: Collection[str] = ()) -> float:
     """Return the share of checkable claims that the facts confirm; fewer than `claims` of them earn less.
 
-    A text without any checkable claim earns 0.
+    A claim that is repeated counts once, and a text without any checkable claim earns 0.
+
+    Args:
+        text: in the language of the facts.
+        facts: of the clip.
+        claims: see `CLAIMS`.
+        unmeasured: kinds of claims that are left out because the facts do not cover them; see `checking.verdicts`.
     """
-    counted = count_claims(text, facts)
-    return counted.confirmed / max(counted.checkable, claims, 1)
+    checked = {
+        (kind, claim): confirmed
+        for sentence in split_sentences(text)
+        for kind, claim, confirmed in verdicts(sentence, facts)
+        if kind not in unmeasured
+    }
+    return sum(checked.values()) / max(len(checked), claims, 1)
 
 
 def cue_reward(text: str, right: str, verifier: Verifier | None = None) -> float:

@@ -18,7 +18,7 @@ from emotion_qwen.export.reports import ReportFiles
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.records import GENERATED, EmotionReport
 from emotion_qwen.taxonomy import LABEL_SETS, LabelSet
-from emotion_qwen.verify.claims import count_claims, facts_of_report
+from emotion_qwen.verify.claims import UNSTORED, count_claims, facts_of_report
 from emotion_qwen.verify.cues import cue_overlaps
 from emotion_qwen.verify.explanations import CONCLUSION, explanation_of, steps_text
 from emotion_qwen.verify.measures import DRAWS, Compare, Explained, Measured, measure_agreement, measure_with_floor
@@ -28,8 +28,6 @@ from emotion_qwen.verify.verifier import Verifier
 Row = tuple[Score, Score, Score, float | None]
 """A measure, its floor, its gain over the floor, and the best constant; None where that is not defined."""
 CLAIMS, CUES, KEPT = "claims confirmed", "cue F", "label kept"
-UNSTORED = ("voice", "time")
-"""Kinds of claims about which a stored report holds no facts."""
 
 
 @dataclass(frozen=True, eq=False)
