@@ -17,7 +17,9 @@ from emotion_qwen import files
 from emotion_qwen.errors import StorageError
 from emotion_qwen.files import (
     append,
+    files_below,
     is_full,
+    is_hidden,
     json_line,
     locked,
     read_journal,
@@ -202,3 +204,21 @@ def test_a_killed_run_holds_nothing(tmp_path):
 def test_what_means_a_full_disk():
     assert is_full(OSError(28, "No space left on device")) and is_full(OSError(122, "Disk quota exceeded"))
     assert not is_full(OSError(2, "No such file")) and not is_full(ValueError())
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    home = tmp_path / ".cache" / "clips"  # that the folder itself is hidden does not matter
+    names = (
+        "b.mp4",
+        "._b.mp4",
+        "a/1.mp4",
+        "a/.ipynb_checkpoints/1-checkpoint.mp4",
+        ".Trash-1000/files/c.mp4",
+        "__MACOSX/x.mp4",
+    )
+    for name in names:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).touch()
+    (home / "folder.mp4").mkdir()
+    assert [path.relative_to(home).as_posix() for path in files_below(home)] == ["a/1.mp4", "b.mp4"]
+    assert is_hidden(home / "a/.b/c", home) and not is_hidden(home / "a/b.c", home)

@@ -102,6 +102,19 @@ def write_whole(path: Path, content: str | bytes, *, sync: bool = True) -> None:
         draft.write_bytes(_encoded(content))
 
 
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a path below a folder is hidden, or in a hidden folder.
+
+    File managers leave such files behind: `._clip.mp4` and `__MACOSX/` (macOS, in archives), `.Trash-1000/`.
+    """
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and its subfolders that are not hidden, sorted."""
+    return [path for path in sorted(folder.rglob("*")) if not is_hidden(path, folder) and path.is_file()]
+
+
 def remove_drafts(folder: Path, *, below: bool = False) -> None:
     """Remove the drafts of killed processes of this machine.
 

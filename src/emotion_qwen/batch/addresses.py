@@ -86,7 +86,8 @@ class Addresses:
         except (OSError, ValueError) as error:
             raise MediaError(f"address {address[:200]!r} cannot be listed ({_reason(error)})") from error
         if names != [path]:
-            names = [name for name in names if PurePosixPath(urlsplit(name).path).suffix.lower() in suffixes]
+            paths = {name: PurePosixPath(urlsplit(name).path) for name in names}
+            names = [name for name, path in paths.items() if path.suffix.lower() in suffixes and path.name[0] != "."]
         if not names:
             raise MediaError(f"address {address[:200]!r} holds no picture or video; check the spelling")
         copies = []

@@ -16,6 +16,7 @@ from emotion_qwen.batch.following import Following
 from emotion_qwen.console import quiet
 from emotion_qwen.data.labelled import matched
 from emotion_qwen.errors import DataError, printable
+from emotion_qwen.files import is_hidden
 from emotion_qwen.media.clip import find_media
 from emotion_qwen.taxonomy import LabelSet, chosen_labels
 from emotion_qwen.verify.sentences import read_columns
@@ -60,7 +61,7 @@ def labelled_clips(source: Path, labels: LabelSet) -> list[LabelledClip]:
     if not source.exists():
         raise DataError(f"{str(source)!r} does not exist; expected a folder of labels, or a table of files and labels")
     if source.is_dir():
-        folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = sorted(path for path in source.iterdir() if path.is_dir() and not is_hidden(path, source))
         rows = [
             (path, matched(folder.name, labels), "") for folder in folders
             for path in find_media([str(folder)], sounds=True)

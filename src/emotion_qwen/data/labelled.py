@@ -13,6 +13,7 @@ from typing import Any
 
 from emotion_qwen.data.import_options import Found, ImportOptions
 from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.files import files_below, is_hidden
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.media.clip import MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from emotion_qwen.questions import label_question
@@ -26,13 +27,17 @@ def read_labelled_folder(source: Path, options: ImportOptions) -> Iterator[Found
     Raises:
         DataError: the source is not a folder, or has no subfolder.
     """
-    folders = sorted(path for path in source.iterdir() if _is_shown(path) and path.is_dir()) if source.is_dir() else []
+    folders = (
+        sorted(path for path in source.iterdir() if path.is_dir() and not is_hidden(path, source))
+        if source.is_dir()
+        else []
+    )
     if not folders:
         raise DataError(f"{str(source)!r} holds no folder; expected one folder per label, such as {source.name}/happy")
     number = 0
     for folder in (source, *folders):
-        files = folder.iterdir() if folder == source else folder.rglob("*")
-        for path in sorted(path for path in files if _is_shown(path) and path.is_file()):
+        files = files_below(folder)
+        for path in files if folder != source else [path for path in files if path.parent == source]:
             if folder == source and path.suffix.lower() not in MEDIA_SUFFIXES:
                 continue  # for example a README or a licence
             number += 1
@@ -81,7 +86,3 @@ def _from_file(path: Path, label: str | None, source: Path, options: ImportOptio
     kind = "image" if path.suffix.lower() in PICTURE_SUFFIXES else "video"
     part = {"type": kind, kind: str(path.absolute())}
     return label_sample(path.relative_to(source).as_posix(), [part], label, source, options)
-
-
-def _is_shown(path: Path) -> bool:
-    return not path.name.startswith(".")  # left behind by file managers

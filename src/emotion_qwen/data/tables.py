@@ -26,7 +26,7 @@ from emotion_qwen.data.labelled import label_sample
 from emotion_qwen.data.rules import SPLITS
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.extras import optional
-from emotion_qwen.files import write_whole
+from emotion_qwen.files import files_below, write_whole
 from emotion_qwen.media.picture import FORMATS
 from emotion_qwen.records import Sample
 
@@ -125,7 +125,7 @@ def _form(file: Path, columns: list[str]) -> str:
 
 def _files(source: Path) -> list[Path]:
     if source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.suffix in (".parquet", ".arrow"))
+        files = [path for path in files_below(source) if path.suffix in (".parquet", ".arrow")]
     else:
         files = [source] if source.is_file() else []
     if not files:

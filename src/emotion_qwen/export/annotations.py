@@ -10,6 +10,7 @@ from emotion_qwen.errors import DataError, listed
 from emotion_qwen.export.elan import read_eaf
 from emotion_qwen.export.praat import read_textgrid
 from emotion_qwen.export.tiers import Tier, TierSpan
+from emotion_qwen.files import is_hidden
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import LabelSet
 
@@ -93,7 +94,11 @@ def files_of_clips(place: Path, names: Sequence[str]) -> list[Path | None]:
         DataError: nothing is there, or one file is given for several clips.
     """
     if place.is_dir():
-        files = {path.stem: path for path in sorted(place.iterdir()) if path.suffix.lower() in READERS}
+        files = {
+            path.stem: path
+            for path in sorted(place.iterdir())
+            if path.suffix.lower() in READERS and not is_hidden(path, place)
+        }
         return [files.get(name) for name in names]
     if not place.exists():
         raise DataError(

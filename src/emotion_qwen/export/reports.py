@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from emotion_qwen.errors import DataError, listed, printable
+from emotion_qwen.files import files_below
 from emotion_qwen.records import EmotionReport
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -99,7 +100,7 @@ def _files_of(path: Path) -> list[Path]:
         return [path]
     if not path.exists():
         raise DataError(f"{str(path)!r} does not exist; {_EXPECTED}")
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise DataError(f"folder {str(path)!r} has no file ending in {' '.join(SUFFIXES)}; {_EXPECTED}")
     return files

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion_qwen.errors import MediaError, printable
+from emotion_qwen.files import files_below
 from emotion_qwen.media.animation import read_animation
 from emotion_qwen.media.container import NoPicture, check_readable
 from emotion_qwen.media.level import settled
@@ -273,9 +274,4 @@ def _matching(pattern: str, sounds: bool) -> list[Path]:
 
 def _media_below(folder: Path, sounds: bool) -> list[Path]:
     known = MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        # files with a leading dot are left behind by file managers, such as "._clip.mp4" by macOS
-        if path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
-    )
+    return [path for path in files_below(folder) if path.suffix.lower() in known]

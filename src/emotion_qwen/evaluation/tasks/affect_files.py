@@ -19,6 +19,7 @@ from emotion_qwen.evaluation.tasks.clips import LABEL, VALUES, WORDS, Labelled, 
 from emotion_qwen.evaluation.tasks.files import PICTURES, SOUNDS, VIDEOS, Media, ReadRows, counted, needed, read_utf8
 from emotion_qwen.evaluation.tasks.prompts import VALENCE_AROUSAL_OURS
 from emotion_qwen.evaluation.tasks.scorers import HitRates, LabelScores
+from emotion_qwen.files import files_below, is_hidden
 from emotion_qwen.records import EVOKED
 
 IEMOCAP4 = ("happy", "sad", "neutral", "angry")
@@ -61,7 +62,7 @@ class Iemocap(LabelledFiles):
         return table
 
     def _words(self, table: ReadRows, home: Path, sessions: str) -> dict[str, str]:
-        files = sorted(home.glob(f"**/{sessions}/dialog/transcriptions/*.txt"))
+        files = [path for path in files_below(home) if path.match(f"{sessions}/dialog/transcriptions/*.txt")]
         if not files:
             table.say("missing", "no dialog/transcriptions; turns are asked about without words")
         lines = (match for path in files for match in map(_LINE.match, read_utf8(path).splitlines()) if match)
@@ -205,7 +206,7 @@ class AffWild(AnnotatedFrames):
 
     def frames(self, table: ReadRows, home: Path) -> Iterator[tuple[str, str, str, str, Path]]:
         """See `AnnotatedFrames`."""
-        pictures = next(iter(sorted(home.glob("**/cropped_aligned"))), home)
+        pictures = next((path for path in sorted(home.glob("**/cropped_aligned")) if not is_hidden(path, home)), home)
         left_out = 0
         for path in needed(home, "**/VA_Estimation_Challenge/Validation_Set/*.txt", "**/Validation_Set/*.txt"):
             head, *lines = read_utf8(path).splitlines() or [""]

@@ -21,6 +21,7 @@ from emotion_qwen.errors import DataError, listed
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import OURS, Item, TaskFinding, evenly
 from emotion_qwen.extras import optional
+from emotion_qwen.files import files_below, is_hidden
 
 NAMED = 5
 """Maximum number of names in a message; the others are counted."""
@@ -170,7 +171,7 @@ def needed(home: Path, *patterns: str) -> list[Path]:
         DataError: no pattern matches.
     """
     for pattern in patterns:
-        paths = sorted(path for path in home.glob(pattern) if path.is_file())
+        paths = sorted(path for path in home.glob(pattern) if path.is_file() and not is_hidden(path, home))
         if paths:
             return paths
     raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder as published by its owners")
@@ -244,8 +245,8 @@ class Media:
     def __init__(self, home: Path, suffixes: frozenset[str], depth: int = 0) -> None:
         self._suffixes, self._paths = suffixes, dict[str, Path]()
         self._again: set[str] = set()
-        for path in sorted(home.rglob("*")):
-            if path.suffix.lower() in suffixes and path.is_file():
+        for path in files_below(home):
+            if path.suffix.lower() in suffixes:
                 above = path.parent.parts[len(path.parent.parts) - depth :]
                 name = _plain_number("/".join([*above, path.stem]))
                 if name in self._paths:

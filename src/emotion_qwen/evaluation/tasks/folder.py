@@ -11,6 +11,7 @@ from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
 from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, ReadRows
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.export.annotations import READERS, chosen_tier, labelled_spans, read_tiers
+from emotion_qwen.files import files_below, is_hidden
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import label_set
 
@@ -37,7 +38,7 @@ class LabelledFolder(LabelledFiles):
             DataError: there are none, or a tier file cannot be read or lacks the tier.
         """
         table = ReadRows()
-        clips = sorted(path for path in home.rglob("*") if path.suffix.lower() in VIDEOS and path.name[0] != ".")
+        clips = [path for path in files_below(home) if path.suffix.lower() in VIDEOS]
         for clip in clips:
             name = clip.relative_to(home).as_posix()
             files = [path for path in sorted(clip.parent.glob("*")) if path.stem == clip.stem]
@@ -62,11 +63,11 @@ class LabelledFolder(LabelledFiles):
 
     def _read_folders(self, home: Path) -> ReadRows:
         table, labels = ReadRows(), self.labels
-        folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = sorted(path for path in home.iterdir() if path.is_dir() and not is_hidden(path, home))
         for folder in folders:
             name = folder.name.strip().lower()
             label = name if name in labels.labels else match_label(name.replace("_", " ").replace("-", " "), labels)
-            files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+            files = files_below(folder)
             if label is None:
                 table.fault(f"folder {folder.name!r} is not a label of {labels.name}", f"{len(files)} files")
                 continue

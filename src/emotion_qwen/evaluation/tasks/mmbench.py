@@ -22,6 +22,7 @@ from emotion_qwen.evaluation.tasks.files import ReadRows, parquet_rows, read_csv
 from emotion_qwen.evaluation.tasks.prompts import lettered, mmbench_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_mmbench
+from emotion_qwen.files import files_below, is_hidden
 
 ROTATED = 1_000_000
 """A row with this index or above is a rotation; its index minus a multiple of this is that of the original row."""
@@ -114,11 +115,11 @@ def _rows(home: Path, language: str) -> Iterator[tuple[dict[str, Any], Callable[
         f"{folder}/dev-*.parquet",
         *(["data/dev-*.parquet", "dev-*.parquet"] if language == "en" else []),
     ):
-        files = sorted(home.glob(pattern))
+        files = [path for path in sorted(home.glob(pattern)) if not is_hidden(path, home)]
         if files:
             yield from parquet_rows(files, COLUMNS)
             return
-    tables = [path for path in sorted(home.rglob("*.tsv")) if _LANGUAGE[language].search(path.stem)]
+    tables = [path for path in files_below(home) if path.suffix == ".tsv" and _LANGUAGE[language].search(path.stem)]
     if not tables:
         raise DataError(
             f"{str(home)!r} holds no {folder}/dev-*.parquet and no TSV of the dev split in {language!r}, such as "

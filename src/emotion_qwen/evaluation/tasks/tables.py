@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emotion_qwen.evaluation.tasks.clips import LABEL, MULTI, POLARITY, VALUES, Labelled, LabelledFiles
 from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, ReadRows, needed, read_csv, read_utf8
+from emotion_qwen.files import is_hidden
 
 Row = Mapping[str, str]
 
@@ -150,7 +151,8 @@ class LabelledTable(LabelledFiles):
 
     def _put_media(self, table: ReadRows, home: Path, split: str, wanted: Mapping[str, str]) -> None:
         layout = self.layout
-        places = [path for name in layout.places.get(split, ()) for path in home.glob(f"**/{name}") if path.is_dir()]
+        named = [path for name in layout.places.get(split, ()) for path in home.glob(f"**/{name}")]
+        places = [path for path in named if path.is_dir() and not is_hidden(path, home)]
         media = Media(places[0] if places else home, layout.suffixes, layout.depth)
         written = {name: self._written(media, wanted[name]) for name in table.rows}
         paths = table.find("files", media, written.values())

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from emotion_qwen.errors import DataError, printable, unknown_choice
-from emotion_qwen.files import named_by
+from emotion_qwen.files import files_below, named_by
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.settings import BuildSettings
 from emotion_qwen.ver.store.columns import Row
@@ -29,13 +29,10 @@ def find_sources(settings: BuildSettings) -> list[Row]:
     if place.is_dir():
         files = [
             path
-            for path in place.rglob("*")
-            if path.suffix.lower() in VIDEO_SUFFIXES
-            and not path.name.startswith(".")
-            and not path.resolve().is_relative_to(output)
-            and path.is_file()
+            for path in files_below(place)
+            if path.suffix.lower() in VIDEO_SUFFIXES and not path.resolve().is_relative_to(output)
         ]
-        entries: list[Row] = [{"path": str(path)} for path in sorted(files)]
+        entries: list[Row] = [{"path": str(path)} for path in files]
         root = place
     elif place.is_file():
         entries, root = _manifest(place), place.parent
