@@ -160,7 +160,7 @@ def _threads(count: int) -> Iterator[None]:
 def plain(name: str | None, device: str, dtype: str) -> Engine:
     """Load a model as transformers does, without this project's way to multiply."""
     ours = Engine.load(name, device, dtype)
-    model = EmotionQwenForConditionalGeneration.from_pretrained(name or NANO, dtype=ours.model.dtype)
+    model = EmotionQwenForConditionalGeneration.from_pretrained(ours.folder, dtype=ours.model.dtype)
     return Engine(model.to(ours.device), ours.processor, ours.name)
 
 
