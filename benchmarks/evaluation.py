@@ -51,6 +51,8 @@ from emotion_qwen.questions import label_question
 from emotion_qwen.taxonomy import label_set
 
 SECONDS, FPS, SIDE, TOKENS = 3, 10, 96, 128
+PROMPTS = 8
+"""Clips of which the time of the prompt alone is measured."""
 PICTURED = label_set("fer7")
 LABELS = label_set("dfew7")
 SPELLED = dict(zip(PICTURED.labels, ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), strict=True))
@@ -259,7 +261,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=None, help="write the figures to this JSON file, and a .png beside")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.processes)
-    loading, console, timer = (arguments.model, arguments.device, arguments.dtype), Console(), Timer()
+    loading, console = (arguments.model, arguments.device, arguments.dtype), Console()
+    timer, prompts = Timer(), Timer()
     peer, runner = plain(*loading), Runner(Engine.load(*loading), *loading, arguments.processes, arguments.batch)
 
     def released(shown: list[tuple[Path, str]], kept: Timer) -> tuple[list[str], float]:
@@ -274,19 +277,20 @@ def main() -> None:
         ways: dict[str, Callable[[], tuple[list[Any], float]]] = {RELEASED: lambda: released(clips, timer)}
         ways |= {way: lambda way=way: runner(clips, way) for way in WAYS}
         measured = measure(ways, arguments.rounds, console)
-        read_prompts(peer, clips, timer)
+        read_prompts(peer, clips[:PROMPTS], prompts)
     runner.close()
     rows = summary(measured, arguments.clips)
-    parts = {name: round(seconds / arguments.rounds, 3) for name, seconds in timer.seconds.items()}
-    parts["of it, reading the prompt"] = round(timer.seconds["of it, reading the prompt"], 3)
+    answered = arguments.rounds * len(clips)
+    parts = {name: round(seconds / answered, 4) for name, seconds in timer.seconds.items()}
+    parts |= {name: round(seconds / len(clips[:PROMPTS]), 4) for name, seconds in prompts.seconds.items()}
     for name, row in rows.items():
         console.print(f"{name}: {row}")
-    console.print(f"parts of the release's seconds: {parts}")
+    console.print(f"seconds of the release per clip, by part: {parts}")
     console.print(f"replies: {measured[RELEASED].replies[:5]}")
     if arguments.to:
         facts = {
             "model": peer.name, "clips": arguments.clips, "rounds": arguments.rounds,
-            "processes": arguments.processes, "device": arguments.device, "ways": rows, "release's parts": parts,
+            "processes": arguments.processes, "device": arguments.device, "ways": rows, "release, seconds per clip": parts,
         }  # fmt: skip
         write_whole(arguments.to, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
