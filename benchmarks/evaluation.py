@@ -248,6 +248,26 @@ def summary(measured: dict[str, Measured], clips: int) -> dict[str, dict[str, An
     return rows
 
 
+def draw(facts: dict[str, Any], path: Path) -> None:
+    """Draw clips per minute of every way, and the seconds of the release's way by part."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    rates, parts = figure.subplots(1, 2)
+    names = list(facts["ways"])
+    bars = rates.barh(names, [facts["ways"][name]["clips per minute"] for name in names], color="#4477aa")
+    labels = [f"{way['clips per minute']:.0f} ({way['ratio']:.1f} x)" for way in facts["ways"].values()]
+    rates.bar_label(bars, labels, padding=3)
+    rates.set(title=f"{facts['model']}: clips per minute of one core", xmargin=0.3)
+    seconds = facts["release, seconds per clip"]
+    parts.bar_label(parts.barh(list(seconds), list(seconds.values()), color="#cc6677"), fmt="%.2f", padding=3)
+    parts.set(title="the release's seconds per clip", xmargin=0.2)
+    for axes in (rates, parts):
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -258,7 +278,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--model", default=None)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--to", type=Path, default=None, help="write the figures to this JSON file, and a .png beside")
+    parser.add_argument("--to", type=Path, default=None, help="write the figures to this JSON file, and a picture beside")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.processes)
     loading, console = (arguments.model, arguments.device, arguments.dtype), Console()
@@ -293,6 +313,7 @@ def main() -> None:
             "processes": arguments.processes, "device": arguments.device, "ways": rows, "release, seconds per clip": parts,
         }  # fmt: skip
         write_whole(arguments.to, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        draw(facts, arguments.to.with_suffix(".png"))
 
 
 if __name__ == "__main__":
