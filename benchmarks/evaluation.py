@@ -53,6 +53,10 @@ from emotion_qwen.taxonomy import label_set
 SECONDS, FPS, SIDE, TOKENS = 3, 10, 96, 128
 PROMPTS = 8
 """Clips of which the time of the prompt alone is measured."""
+FILE, FRAMES, REPLY, PROMPT, METRICS = PARTS = (
+    "reading the file", "encoding the frames", "reading the prompt, writing the reply", "of it, reading the prompt",
+    "metrics",
+)  # fmt: skip
 PICTURED = label_set("fer7")
 LABELS = label_set("dfew7")
 SPELLED = dict(zip(PICTURED.labels, ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), strict=True))
@@ -133,13 +137,13 @@ def as_released(engine: Engine, clips: list[tuple[Path, str]], timer: Timer) -> 
     replies: list[str] = []
     settings = budgets(engine.processor.settings, task_of([], "text", False))
     for path, _ in clips:
-        with timer.part("reading the file"):
+        with timer.part(FILE):
             clip = read_clip(path, settings)
-        with timer.part("encoding the frames"):
+        with timer.part(FRAMES):
             view = engine.encoder().views([{"type": "video", "video": clip}])
-        with timer.part("reading the prompt, writing the reply"):
+        with timer.part(REPLY):
             replies += engine.write(view, DFEW_RELEASE, TOKENS)
-        with timer.part("metrics"):
+        with timer.part(METRICS):
             dfew_scores(replies, [label for _, label in clips[: len(replies)]])
     return replies
 
@@ -149,7 +153,7 @@ def read_prompts(engine: Engine, clips: list[tuple[Path, str]], timer: Timer) ->
     settings = budgets(engine.processor.settings, task_of([], "text", False))
     for path, _ in clips:
         view = engine.encoder().views([{"type": "video", "video": read_clip(path, settings)}])
-        with timer.part("of it, reading the prompt"):
+        with timer.part(PROMPT):
             engine.write(view, DFEW_RELEASE, 1)
 
 
@@ -258,10 +262,12 @@ def draw(facts: dict[str, Any], path: Path) -> None:
     bars = rates.barh(names, [facts["ways"][name]["clips per minute"] for name in names], color="#4477aa")
     labels = [f"{way['clips per minute']:.0f} ({way['ratio']:.1f} x)" for way in facts["ways"].values()]
     rates.bar_label(bars, labels, padding=3)
-    rates.set(title=f"{facts['model']}: clips per minute of one core", xmargin=0.3)
+    rates.set(xmargin=0.3)
+    rates.set_title(f"{facts['model']}: clips per minute of one core", loc="left")
     seconds = facts["release, seconds per clip"]
     parts.bar_label(parts.barh(list(seconds), list(seconds.values()), color="#cc6677"), fmt="%.2f", padding=3)
-    parts.set(title="the release's seconds per clip", xmargin=0.2)
+    parts.set(xmargin=0.2)
+    parts.set_title("release: seconds per clip", loc="left")
     for axes in (rates, parts):
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)
@@ -303,6 +309,7 @@ def main() -> None:
     answered = arguments.rounds * len(clips)
     parts = {name: round(seconds / answered, 4) for name, seconds in timer.seconds.items()}
     parts |= {name: round(seconds / len(clips[:PROMPTS]), 4) for name, seconds in prompts.seconds.items()}
+    parts = {name: parts[name] for name in PARTS}
     for name, row in rows.items():
         console.print(f"{name}: {row}")
     console.print(f"seconds of the release per clip, by part: {parts}")
