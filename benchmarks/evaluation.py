@@ -1,14 +1,14 @@
 """How many clips per minute does the runner answer and score, compared with the scripts of the release?
 
-The release answers one clip at a time, generates freely up to 128 tokens, and computes all metrics anew after every clip
-(`scoring.as_released.dfew_scores`). It runs here in plain PyTorch, without this project's way to multiply. The runner
-answers in words (the same greedy tokens, in batches) and by the likelihood of the labels. These three ways read the same
-frames and pixels of the same files as the release prepares them: 3 frames per second, whole frames, no faces, and ask
-its question. Beside them stands our full path, which finds faces and asks about the person as `analyze` does.
+The release answers one clip at a time, generates freely up to 128 tokens, and computes all metrics anew after every
+clip (`scoring.as_released.dfew_scores`). It runs here in plain PyTorch, without this project's way to multiply. The
+runner answers in words (the same greedy tokens, in batches) and by the likelihood of the labels. These three ways read
+the same frames and pixels of the same files as the release prepares them: 3 frames per second, whole frames, no faces,
+and ask its question. Beside them stands our full path, which finds faces and asks about the person as `analyze` does.
 
-Clips of 3 s are made from FER2013 stills that move. Loading is not counted. Rounds are interleaved. Seconds are those of
-the processor, so that the ratio holds on a machine that others use as well; with several processes also wall time.
-The parts of the release's time show how far any other way could be ahead: the prompt has to be read by all.
+Clips of 3 s are made from FER2013 stills that move. Loading is not counted. Rounds are interleaved. Seconds are those
+of the processor, so that the ratio holds on a machine that others use as well; wall time stands beside. The parts of
+the release's time show how far any other way could be ahead: the prompt has to be read by all.
 
     python benchmarks/evaluation.py --data ../shared/data --model mini [--clips 200] [--rounds 3] [--to evaluator.json]
 """
@@ -284,7 +284,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--model", default=None)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--to", type=Path, default=None, help="write the figures to this JSON file, and a picture beside")
+    parser.add_argument("--to", type=Path, default=None, help="JSON file for the figures, with a picture beside")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.processes)
     loading, console = (arguments.model, arguments.device, arguments.dtype), Console()
@@ -317,7 +317,8 @@ def main() -> None:
     if arguments.to:
         facts = {
             "model": peer.name, "clips": arguments.clips, "rounds": arguments.rounds,
-            "processes": arguments.processes, "device": arguments.device, "ways": rows, "release, seconds per clip": parts,
+            "processes": arguments.processes, "device": arguments.device, "ways": rows,
+            "release, seconds per clip": parts,
         }  # fmt: skip
         write_whole(arguments.to, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         draw(facts, arguments.to.with_suffix(".png"))

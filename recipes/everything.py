@@ -1,6 +1,7 @@
 """The page of nano and mini over everything that the shared data hold, from stored answers.
 
-    emotion-qwen eval --tasks fer,lfw,emodb,... --model nano --model mini --data DATA --split validation --limit 240 --output RUN
+    emotion-qwen eval --tasks fer,lfw,... --model nano --model mini --data DATA --split validation --limit 240 \\
+        --output RUN
     python -m recipes.everything RUN --results docs/results
 """
 

@@ -159,6 +159,9 @@ def test_steps_are_extracted_for_mme_emotion_and_written_as_its_judge_reads_them
     read = {judged.item.id: judged.read for judged in column.also[f"extracted by qwen, prompt {VERSION}"].judged}
     assert read == {"ER-Lab/IEMOCAP/video/a.mp4": "Anger", "ER-Lab/b": "Weak Positive", "ML-ER/b": None}
     assert column.result.judged[0].read is None, "the reply itself names two"
-    (entry, _), left_out = (json.loads((folder / "steps" / "ER-Lab.json").read_bytes()), folder / "steps" / "ML-ER.json")
+    (entry, _), left_out = (
+        json.loads((folder / "steps" / "ER-Lab.json").read_bytes()),
+        folder / "steps" / "ML-ER.json",
+    )
     assert entry["step"] == "<step>Step 1: He frowns. Step 2: The emotion is anger.</step>"
     assert (entry["video_id"], entry["ground_truth"]) == ("IEMOCAP/video/a.mp4", "Anger") and not left_out.exists()

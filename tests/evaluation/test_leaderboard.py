@@ -94,7 +94,9 @@ def test_sets_are_grouped_by_skill_and_stand_beside_guessing(tmp_path):
 
 def test_training_facts_may_name_the_rows_of_one_source():
     used = {"trained_on": ["speech_more.parquet:nEMO", "faces_lfw_expressions.parquet:part"]}
-    notes = {name: training_note("m", used, TASKS[name]).partition(" (")[0] for name in ("nemo", "emotiontts", "lfw", "fer")}
+    notes = {
+        name: training_note("m", used, TASKS[name]).partition(" (")[0] for name in ("nemo", "emotiontts", "lfw", "fer")
+    }
     assert notes == {"nemo": TRAINED, "emotiontts": NOT_STATED, "lfw": TRAINED, "fer": NOT_STATED}
 
 

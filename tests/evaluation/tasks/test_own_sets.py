@@ -49,9 +49,13 @@ def test_voices_of_one_corpus_and_split_with_the_words_of_the_set(tmp_path):
     assert answers("ravdess_voices", tmp_path, split="validation") == {"v0": "calm", "v1": "fearful"}
     corpus = ("nEMO", "emotiontts plain script", "nEMO", "URDU")
     write_voices(tmp_path / "speech_more.parquet", [("fear", "validation")] * 4, corpus)
-    assert answers("nemo", tmp_path) == {"v0": "fear", "v2": "fear"} and answers("emotiontts", tmp_path) == {"v1": "fear"}
+    assert answers("nemo", tmp_path) == {"v0": "fear", "v2": "fear"} and answers("emotiontts", tmp_path) == {
+        "v1": "fear"
+    }
     (item,) = TASKS["nemo"].items(tmp_path, side=None, limit=1)
-    assert item.parts[0]["audio"].dtype == np.float32 and abs(item.parts[0]["audio"]).max() == pytest.approx(0.1, abs=0.02)
+    assert item.parts[0]["audio"].dtype == np.float32 and abs(item.parts[0]["audio"]).max() == pytest.approx(
+        0.1, abs=0.02
+    )
     with pytest.raises(DataError, match="no voice has split 'test'"):
         answers("nemo", tmp_path, split="test")
     write_voices(tmp_path / "speech_emodb.parquet", labels[:1])

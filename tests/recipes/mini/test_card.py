@@ -30,7 +30,11 @@ def too_neutral(count: int, name: str, seed: int) -> list[Prediction]:
 
 
 def test_biases_are_learned_from_the_other_half():
-    answers = {"ferplus_votes": too_neutral(120, "f", 1), "fer": too_neutral(120, "g", 2), "rafdb_aligned": too_neutral(60, "r", 3)}
+    answers = {
+        "ferplus_votes": too_neutral(120, "f", 1),
+        "fer": too_neutral(120, "g", 2),
+        "rafdb_aligned": too_neutral(60, "r", 3),
+    }
     assert measured(answers["fer"])["accuracy"] < 50
     fitted = cross_fitted(answers)
     assert all(measured(fitted[name])["accuracy"] == 100 for name in answers)

@@ -56,7 +56,9 @@ def test_ratings_and_labels_of_texts(tmp_path):
     assert item.references == ("3", "2.5", "3.2") and not item.choices
     score = BY_NAME["emobank_texts"].score([item.scored()], [Response("a", "valence: 3, arousal: 2.5, dominance: 3.2")])
     assert score["MAE of valence"].value == 0 and BY_NAME["emobank_texts"].headline in score.table.names
-    lines = [{"id": f"{n}", "text": "t", "label": label, "split": "validation"} for n, label in enumerate(("shame", "odd"))]
+    lines = [
+        {"id": f"{n}", "text": "t", "label": label, "split": "validation"} for n, label in enumerate(("shame", "odd"))
+    ]
     write(tmp_path / "text_isear.parquet", lines)
     assert [item.answer for item in read("isear", tmp_path)] == ["shame"]
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Rows, Text, as_html, markdown_of_blocks
-from emotion_qwen.evaluation.run.exports import as_points, title_of
 from emotion_qwen.evaluation.run.contamination import TRAINED
+from emotion_qwen.evaluation.run.exports import as_points, title_of
 from emotion_qwen.evaluation.run.leaderboard import SKILLS, Leaderboard, Standing
 from emotion_qwen.evaluation.scoring.records import Score
 from emotion_qwen.files import write_whole
@@ -38,7 +38,7 @@ def board_blocks(board: Leaderboard) -> list[Block]:
         Heading(f"Results of {', '.join(board.models)}", 1),
         Text(
             "One score per set, with its 95 % interval, over all items: an item without an answer, or with one that "
-            'cannot be read, counts as wrong. "Chance" is the expected score of guessing among the choices, "commonest" '
+            'cannot be read, counts as wrong. "Chance" is the mean score of guessing among the choices, "commonest" '
             "that of giving the commonest answer to every item, without looking at it; a model whose interval is not "
             "above both has not shown this skill. Two scores whose intervals overlap widely are not different; compare "
             f"models with emotion-qwen eval compare. Emotion-Qwen {__version__}."

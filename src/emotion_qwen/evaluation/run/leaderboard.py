@@ -14,7 +14,6 @@ from emotion_qwen.evaluation.scoring.records import Response, Result, Score
 from emotion_qwen.evaluation.scoring.unibench import NINE, missing_note, unibench_mean
 from emotion_qwen.evaluation.task import Item, Task
 
-
 SKILLS = (
     "Emotion in faces and pictures", "Emotion in voices", "Emotion in video", "Emotion in words",
     "Pictures and video in general", "Words in general",

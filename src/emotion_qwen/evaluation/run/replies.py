@@ -199,9 +199,7 @@ def judge_replies(pairs: Sequence[ReplyPair], judge: Asker, language: str, seed:
         place=float((places[:, 0] - places[:, 1]).mean()),
         pairs=len(whole),
         unread=sum(mark is None for mark in marks),
-        differences={
-            name: float(apart) for (name, *_), apart in zip(named, totals[:, 0] - totals[:, 1], strict=True)
-        },
+        differences={name: float(apart) for (name, *_), apart in zip(named, totals[:, 0] - totals[:, 1], strict=True)},
     )
 
 

@@ -1,8 +1,9 @@
 """Checks of instructions that can be verified by rule: IFEval (Zhou et al. 2023, arXiv:2311.07911).
 
-All instructions of IFEval are covered; two tables of the published checkers' verdicts hold the rules to them. The strict check takes a reply
-as it is. The loose check passes if the reply or one of seven variants passes: without its first line, without its last
-line, without both, and each of these four without asterisks (section 2.2). An empty reply follows no instruction.
+All instructions of IFEval are covered; tests compare the rules with verdicts of the published checkers. The strict
+check takes a reply as it is. The loose check passes if the reply or one of seven variants passes: without its first
+line, without its last line, without both, and each of these four without asterisks (section 2.2). An empty reply
+follows no instruction.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ _SENTENCE_END = re.compile(
     r"(?<=[.!?])[\"'”’)\]}*]*(?:(?<!\.\.\.)\s+|\s+(?![a-z]))|(?<=[。！？])[”’」]*"
 )
 _TOKEN_ENDS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~“”‘’…"
-_TOKEN_BREAKS = re.compile(r"[\s,:;?!@#$%&()\[\]{}<>\"“”…]+|--+|(?<=\w)(?=['’](?:S|M|D|LL|RE|VE)\b)|(?<=\w)(?=N['’]T\b)")
+_TOKEN_BREAKS = re.compile(
+    r"[\s,:;?!@#$%&()\[\]{}<>\"“”…]+|--+|(?<=\w)(?=['’](?:S|M|D|LL|RE|VE)\b)|(?<=\w)(?=N['’]T\b)"
+)
 CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -127,8 +130,9 @@ def _sentence_count(text: str, num_sentences: int, relation: str) -> bool:
 def sentences_of(text: str) -> list[str]:
     """Split a text at the ends of sentences; a line break alone ends none.
 
-    A full stop does not end a sentence after an initial, an abbreviation such as p.m. or a common title, or where no space
-    follows; three of them end none before a small letter. The published checkers use NLTK's trained Punkt, which needs data of its own.
+    A full stop does not end a sentence after an initial, an abbreviation such as p.m. or a common title, or where no
+    space follows; three of them end none before a small letter. The published checkers use NLTK's trained Punkt, which
+    needs data of its own.
     """
     return [piece for piece in _SENTENCE_END.split(text) if piece.strip()]
 
