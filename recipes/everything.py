@@ -41,7 +41,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "text_support_esconv.parquet": (("support_strategies",), ""),
     "skills.parquet": (("skills", "text_perplexity"), ""),
     "text_instructions.parquet": (("general_prompts",), ""),
-    "text_mer_descriptions.parquet": ((), "no question: 14 of its 44 English descriptions have a label"),
+    "text_mer_descriptions.parquet": ((), "no question: 13 of its 44 English descriptions have a label"),
     "pope_coco_questions.parquet": ((), "no question: its pictures are not there"),
     "clips, photos, trials": ((), "no question: nobody labelled them"),
     "face_rig_ict.npz": ((), "no question: a mesh to draw faces with"),
@@ -76,7 +76,8 @@ def everything(run: Path, results: Path) -> None:
     title = f"What {' and '.join(sorted(board.models, reverse=True))} can do, over every set at hand"
     made = Text(
         "Made by `python -m recipes.everything`: validation parts only, evenly spaced items, each model asked as "
-        "`analyze` asks. The number of items stands in the tables below; few items make wide intervals."
+        "`analyze` asks. The number of items stands in the tables below; few items make wide intervals. FER+ shows the "
+        "pictures of FER2013, on whose training part nano was trained as well."
     )
     page = [Heading(title, 1), made, *blocks, *files_table(board)]
     write_whole(results / "everything.md", markdown_of_blocks(page, results))

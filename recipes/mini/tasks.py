@@ -164,7 +164,16 @@ class RatedTexts:
                 ratings = tuple(f"{row[name]:g}" for name in EMOBANK.dimensions)
                 part = spoken_part(language, row["text"])
                 items.append(
-                    Item(row["id"], language, (part,), EMOBANK_OURS[language], (), ratings[0], "", references=ratings)
+                    Item(
+                        row["id"],
+                        language,
+                        (part,),
+                        EMOBANK_OURS[language],
+                        (),
+                        ", ".join(ratings),
+                        "",
+                        references=ratings,
+                    )
                 )
         return items
 
