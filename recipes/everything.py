@@ -57,7 +57,7 @@ def files_table(board: Leaderboard) -> list[Block]:
         for name in tasks or ("",):
             counts = [f"{items[model, name]:,}" if (model, name) in items else "" for model in board.models]
             missing = "" if any(counts) or not name else "not measured"
-            rows.append([file, name, *counts, note or missing])
+            rows.append([file, name, *counts, "; ".join(filter(None, (note, missing)))])
     return [
         Heading("Files and tasks"),
         Text("Every file of the shared data, the task that reads it, and the number of its items that were answered."),
