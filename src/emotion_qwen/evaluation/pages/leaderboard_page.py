@@ -77,9 +77,9 @@ def board_blocks(board: Leaderboard) -> list[Block]:
 
 def _verdict(board: Leaderboard, model: str) -> str:
     """Name the sets on which a model is above guessing and above the commonest answer, and the others."""
-    own = [standing for standing in board.standings if standing.model == model]
-    shown, others = ([title_of(s) for s in own if s.shown == above] for above in (True, False))
-    text = f"{model} is above chance and the commonest answer on {len(shown)} of {len(own)} sets"
+    standings = [standing for standing in board.standings if standing.model == model]
+    shown, others = ([title_of(s) for s in standings if s.shown == above] for above in (True, False))
+    text = f"{model} is above chance and the commonest answer on {len(shown)} of {len(standings)} sets"
     text += f": {'; '.join(shown)}" if shown else ""
     return f"{text}. Not shown: {'; '.join(others)}." if others else f"{text}."
 
