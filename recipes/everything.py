@@ -51,7 +51,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
 
 def files_table(board: Leaderboard) -> list[Block]:
     """Return which file is read by which task, and how many items of it each model answered."""
-    items = {(s.model, s.task.name): s.items for s in board.standings}
+    items: dict[tuple[str, str], int] = {}
+    for standing in board.standings:  # one per language
+        place = standing.model, standing.task.name
+        items[place] = items.get(place, 0) + standing.items
     rows = []
     for file, (tasks, note) in FILES.items():
         for name in tasks or ("",):

@@ -78,7 +78,7 @@ def board_blocks(board: Leaderboard) -> list[Block]:
 def _verdict(board: Leaderboard, model: str) -> str:
     """Name the sets on which a model is above guessing and above the commonest answer, and the others."""
     standings = [standing for standing in board.standings if standing.model == model]
-    shown, others = ([title_of(s) for s in standings if s.shown == above] for above in (True, False))
+    shown, others = ([title_of(s) for s in standings if board.shows(s) == above] for above in (True, False))
     text = f"{model} is above chance and the commonest answer on {len(shown)} of {len(standings)} sets"
     text += f": {'; '.join(shown)}" if shown else ""
     return f"{text}. Not shown: {'; '.join(others)}." if others else f"{text}."
@@ -99,7 +99,7 @@ def _first(board: Leaderboard, row: tuple[str, str, str, str]) -> Standing:
 def _score_rows(board: Leaderboard, rows: Sequence[tuple[str, str, str, str]]) -> list[list[str]]:
     lines = []
     for row in rows:
-        first = _first(board, row)
+        first = board.widest(row)
         cells = [board.at(row, model) for model in board.models]
         bounds = [_bound(first, first.chance), _bound(first, first.floor)]
         lines.append([title_of(first), first.score.name, *bounds, *(_cell(cell) for cell in cells)])

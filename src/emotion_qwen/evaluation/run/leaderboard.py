@@ -66,11 +66,6 @@ class Standing:
         """What identifies the set in a table: column of the task, split, language, variant."""
         return self.task.column, self.split, self.language, self.variant
 
-    @property
-    def shown(self) -> bool:
-        """Whether the whole interval is above guessing and above the commonest answer."""
-        return self.score.low > max(self.floor or 0.0, self.chance or 0.0)
-
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -86,6 +81,15 @@ class Leaderboard:
     def rows(self) -> list[tuple[str, str, str, str]]:
         """The sets in the order of the table of tasks."""
         return list(dict.fromkeys(standing.row for standing in self.standings))
+
+    def widest(self, row: tuple[str, str, str, str]) -> Standing:
+        """Return the standing of a row over the most items, whose floor is the best known."""
+        return max((s for s in self.standings if s.row == row), key=lambda standing: standing.items)
+
+    def shows(self, standing: Standing) -> bool:
+        """Return whether the whole interval is above guessing and above the commonest answer."""
+        widest = self.widest(standing.row)
+        return standing.score.low > max(widest.floor or 0.0, widest.chance or 0.0)
 
     def at(self, row: tuple[str, str, str, str], model: str) -> Standing | None:
         """Return the standing of a model in a row."""
@@ -178,7 +182,7 @@ def commonest_answer_score(column: Column) -> float | None:
         return None
     items = [judged.item for judged in column.result.judged]
     result = column.task.score(items, [Response(item.id, commonest) for item in items])
-    return headline(column.task, result).value
+    return headline(column.task, result).value if result.tally.parse_rate else None
 
 
 def chance_of(column: Column) -> float | None:
