@@ -39,14 +39,14 @@ from emotion_qwen.records import WHOLE
 from emotion_qwen.taxonomy import concept_of_word
 from recipes.mini.tasks import BY_NAME, MEASURED
 
-FACES = ("ferplus", "fer", "rafdb")
+FACES = ("ferplus_votes", "fer", "rafdb_aligned")
 """Tasks whose recalls are pooled."""
 POOLED = ("anger", "sadness", "fear", "disgust")
 CHANNELS = {
-    "picture": ("ferplus", "fer"), "sound": ("emodb", "ravdess_voices", "nemo"), "words": ("goemotions", "clue"),
+    "picture": ("ferplus_votes", "fer"), "sound": ("emodb", "ravdess_voices", "nemo6"), "words": ("goemotions", "clue"),
 }  # fmt: skip
 """Channel -> tasks on which its biases are fitted."""
-MEASURED_BY = {"rafdb": "picture"}
+MEASURED_BY = {"rafdb_aligned": "picture"}
 """Task that only measures -> channel whose biases it uses."""
 CALIBRATED_SETS = ("dfew7", "fer7", "ekman", "ferplus8", "emodb7", "ravdess8")
 LANGUAGE = {"clue": "zh"}

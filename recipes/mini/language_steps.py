@@ -61,8 +61,24 @@ TRAINING_FACTS = {
     "reads_facts": True,
     "scores": "likelihood",
     "default": False,  # docs/results/mini.md: FER2013 and GoEmotions are below nano's
+    "data": [
+        "faces_fer_aligned.parquet",
+        "faces_ferplus.parquet",
+        "faces_lfw_expressions.parquet",
+        "pictures_cifar10.parquet",
+        "speech_emodb.parquet",
+        "speech_ravdess.parquet",
+        "speech_more.parquet:nEMO",
+        "speech_more.parquet:emotiontts",
+        "text_goemotions.parquet",
+        "text_dialogue_en.parquet",
+        "text_emotion_zh.parquet:CLUEbenchmark",
+        "text_emotion_zh.parquet:jieyuwang",
+        "text_isear.parquet",
+        "text_instructions.parquet",
+    ],
 }
-"""What reports and commands need to know of the training."""
+"""What reports and commands need to know of the training; `data` are files, or FILE:SOURCE for some of their rows."""
 
 CLIP_SETTINGS = {"person_gray": False, "person_frames": 24, "person_mirrored": False}
 """What differs from nano's: the eyes saw colours, and a mirrored copy of each crop would double the cost."""

@@ -22,7 +22,7 @@ from emotion_qwen.evaluation.run.score import score_folder
 from emotion_qwen.evaluation.scoring.extracted import read_extracted
 from emotion_qwen.evaluation.tasks import TASKS
 
-from .affect_files import write_sentiment, write_unibench_basic
+from .affect_files import write_mme_emotion, write_sentiment, write_unibench_basic
 from .benchmark_files import write_wheels
 from .scripted import asked, said, scripted_server
 
@@ -107,6 +107,9 @@ def test_what_is_no_json_is_asked_for_again_then_counted(run):
         ("words", '{"words": [1]}', None),
         ("polarity", '{"polarity": "neutral"}', "neutral"),
         ("polarity", '{"polarity": "good"}', None),
+        ("steps", '{"steps": ["He  frowns.", " ", "anger"]}', "Step 1: He frowns.\nStep 2: anger"),
+        ("steps", '{"steps": []}', None),
+        ("steps", '{"steps": "anger"}', None),
     ],
 )
 def test_replies_are_read_strictly(kind, reply, text):
@@ -136,3 +139,29 @@ def test_folders_without_prose_and_broken_files_are_told(run, tmp_path):
     with pytest.raises(DataError, match="remove it and extract again"):
         read_extracted(folder)
     assert Extractor(made(scripted), tmp_path / "c").extract("words", "x", "zh")["text"] == "sad"
+
+
+def test_steps_are_extracted_for_mme_emotion_and_written_as_its_judge_reads_them(tmp_path):
+    path, folder = tmp_path / "model.jsonl", tmp_path / "run" / "model" / "mme_emotion"
+    rows = [{"id": "ER-Lab/IEMOCAP/video/a.mp4", "text": "Happiness? No: he frowns, so it is anger, not happiness."}]
+    rows += [{"id": "ER-Lab/b", "text": "Weak Positive"}, {"id": "ML-ER/b", "text": "Anger >>> it seems"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = write_mme_emotion(tmp_path / "mme_emotion")
+    answer_task(make_answerer(f"file:{path}"), TASKS["mme_emotion"], folder, data=data)
+
+    def steps(text: str) -> str:
+        if "frowns" in text:
+            return json.dumps({"steps": ["He frowns.", "The emotion is anger."]})
+        return json.dumps({"steps": ["Weak Positive"]}) if "Weak" in text else "no"
+
+    assert extract_run([folder], ExtractorSettings.of({"model": "x"}), tmp_path, lambda *_: made(steps)) == 1
+    column = score_folder(folder)[0]
+    read = {judged.item.id: judged.read for judged in column.also[f"extracted by qwen, prompt {VERSION}"].judged}
+    assert read == {"ER-Lab/IEMOCAP/video/a.mp4": "Anger", "ER-Lab/b": "Weak Positive", "ML-ER/b": None}
+    assert column.result.judged[0].read is None, "the reply itself names two"
+    (entry, _), left_out = (
+        json.loads((folder / "steps" / "ER-Lab.json").read_bytes()),
+        folder / "steps" / "ML-ER.json",
+    )
+    assert entry["step"] == "<step>Step 1: He frowns. Step 2: The emotion is anger.</step>"
+    assert (entry["video_id"], entry["ground_truth"]) == ("IEMOCAP/video/a.mp4", "Anger") and not left_out.exists()

@@ -14,9 +14,12 @@ from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.pages.leaderboard_page import write_board
 from emotion_qwen.evaluation.run.contamination import NOT_STATED, TRAINED, UNKNOWN, training_note
 from emotion_qwen.evaluation.run.exports import WIDTH_OF_95, export_board, latex
-from emotion_qwen.evaluation.run.leaderboard import leaderboard
+from emotion_qwen.evaluation.run.leaderboard import SKILLS, chance_of, leaderboard, skill_of
 from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.score import Column
+from emotion_qwen.evaluation.scoring.records import Response
+from emotion_qwen.evaluation.task import Item
 from emotion_qwen.evaluation.tasks import TASKS
 
 from .affect_files import write_challenge, write_meld, write_sentiment, write_unibench_basic
@@ -67,11 +70,34 @@ def test_the_page_marks_poor_cells_and_keeps_the_authors_figures_apart(run, tmp_
     text, page = (path.read_text(encoding="utf-8") for path in write_board(board, tmp_path))
     line = next(line for line in text.splitlines() if line.startswith("| MELD, 7 emotions |"))
     cells = [cell.strip() for cell in line.split("|")]
-    assert cells[2:4] == ["WAF", "16.7 %"] and cells[4].endswith("*") and cells[5].startswith("100.0 % (")
+    assert cells[2:5] == ["WAF", "", "16.7 %"], "guessing has no expected WAF"
+    assert cells[5].endswith("*") and cells[6].startswith("100.0 % (") and cells[6].endswith(" †")
+    assert "## Emotion in video" in text and "- good is above chance and the commonest answer on " in text
     assert "MER-UniBench mean of 2 of 9 sets" in text and "not comparable with a published mean" in text
     assert text.index("As released") > text.index("Answers and training data")
     assert f"| {TRAINED} (stated by the user) |" in text and "| WAF |" in text.partition("As released")[2]
     assert "&amp; co" in page and "<script" not in page and "http" not in page.partition("<body>")[2]
+
+
+def test_sets_are_grouped_by_skill_and_stand_beside_guessing(tmp_path):
+    choices, picture = ("happiness", "neutral", "anger"), {"type": "image", "file": "x"}
+    faces = [
+        Item(str(n), "en", (picture,), "Which?", choices, choices[n % 2], choices[n % 2], choices[:2]) for n in range(8)
+    ]
+    words = [Item("w", "en", ({"type": "text", "text": "x"},), "Which?", ("a", "b", "c", "d"), "a", "arc_easy")]
+    assert skill_of(TASKS["lfw"], faces) == SKILLS[0] and skill_of(TASKS["cifar"], faces) == SKILLS[4]
+    assert skill_of(TASKS["goemotions"], words) == SKILLS[3] and skill_of(TASKS["skills"], words) == SKILLS[5]
+    for name, items, chance in (("lfw", faces, 0.5), ("skills", words, 0.25)):
+        result = TASKS[name].score([i.scored() for i in items], [Response(i.id, i.answer) for i in items])
+        assert chance_of(Column("m", TASKS[name], "en", tmp_path, {}, items, {}, result)) == chance
+
+
+def test_training_facts_may_name_the_rows_of_one_source():
+    used = {"trained_on": ["speech_more.parquet:nEMO", "faces_lfw_expressions.parquet:part"]}
+    notes = {
+        name: training_note("m", used, TASKS[name]).partition(" (")[0] for name in ("nemo", "emotiontts", "lfw", "fer")
+    }
+    assert notes == {"nemo": TRAINED, "emotiontts": NOT_STATED, "lfw": TRAINED, "fer": NOT_STATED}
 
 
 def test_it_is_made_without_torch_from_stored_answers(run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,8 +16,16 @@ from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run import asking
 from emotion_qwen.evaluation.run.asking import Asker
-from emotion_qwen.evaluation.run.replies import GOALS, ReplyPair, judge_replies, points_of_judgement, read_reply_pairs
+from emotion_qwen.evaluation.run.replies import (
+    GOALS,
+    ReplyPair,
+    judge_replies,
+    judges_agreement,
+    points_of_judgement,
+    read_reply_pairs,
+)
 from emotion_qwen.evaluation.run.speaking import QUESTIONS, STATES, cosines, is_refusal, score_speaking, speak
+from emotion_qwen.evaluation.scoring.agreement import intraclass_correlation
 from emotion_qwen.questions import role_text
 from emotion_qwen.verify.verifier import Verifier
 
@@ -135,6 +144,26 @@ def test_the_better_reply_wins_in_both_orders():
 def test_a_preference_for_a_place_does_not_count_for_a_reply():
     scores = judge_replies(PAIRS, judge(lambda first, second: points(9, 4)), "en")
     assert scores.first == scores.second == 26.0 and scores.difference.value == 0.0 and scores.place == 20.0
+
+
+def test_two_judges_agree_on_preferences_and_points():
+    def first_judge(first, second):
+        return points(*({"good 0": 9, "good 1": 6, "good 2": 4}.get(text, 5) for text in (first, second)))
+
+    def second_judge(first, second):
+        if "1" in first:
+            return "?"
+        return points(*({"good 0": 7, "good 2": 8}.get(text, 5) for text in (first, second)))
+
+    one, other = (judge_replies(PAIRS, judge(rule), "en") for rule in (first_judge, second_judge))
+    assert one.differences == {"0": 16.0, "1": 4.0, "2": -4.0} and other.differences == {"0": 8.0, "2": 12.0}
+    both = judges_agreement(one, other)
+    assert (both.pairs, both.same) == (2, 0.5) and both.kappa == 0.0
+    assert both.correlation == pytest.approx(intraclass_correlation(np.array([[16.0, 8.0], [-4.0, 12.0]])))
+    same = judges_agreement(one, one)
+    assert (same.same, same.kappa, same.correlation) == (1.0, 1.0, 1.0)
+    with pytest.raises(DataError, match="no pair was judged by both judges"):
+        judges_agreement(one, replace(other, differences={"x": 1.0}))
 
 
 def test_unreadable_judgements_are_counted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,10 +244,13 @@ def speaking(model: str, language: str, folder: Path | None, questions: int, out
 
 @evaluate.command("replies")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--judge", required=True, help="Model that gives points; named like --model.")
+@click.option(
+    "--judge", "judges", required=True, multiple=True,
+    help="Model that gives points; named like --model. Twice for two judges and their agreement.",
+)  # fmt: skip
 @click.option("--language", type=click.Choice(("en", "zh")), default="en", show_default=True, help="Of the prompt.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Write the figures to this JSON file.")
-def replies(file: Path, judge: str, language: str, output: Path | None) -> None:
+def replies(file: Path, judges: tuple[str, ...], language: str, output: Path | None) -> None:
     """Compare two replies to each of several texts by four goals (EGS), judged in both orders.
 
     FILE: JSON lines with context, first and second. Each reply gets 1 to 10 points for each of four goals: it fits,
@@ -254,21 +258,33 @@ def replies(file: Path, judge: str, language: str, output: Path | None) -> None:
     """
     from emotion_qwen.evaluation.run.answerers import EndpointSettings
     from emotion_qwen.evaluation.run.asking import asker
-    from emotion_qwen.evaluation.run.replies import judge_replies, read_reply_pairs
+    from emotion_qwen.evaluation.run.replies import judge_replies, judges_agreement, read_reply_pairs
     from emotion_qwen.files import json_line, write_whole
 
+    if len(judges) > 2 or len(set(judges)) < len(judges):
+        raise SettingsError(f"--judge {' --judge '.join(judges)}; expected one judge, or two different ones")
     pairs = read_reply_pairs(file)
-    scores = judge_replies(pairs, asker(judge, EndpointSettings.of({})), language)
-    difference = scores.difference
-    print(
-        f"first {scores.first:.2f}, second {scores.second:.2f} of 40; difference {difference.value:+.2f} "
-        f"({difference.low:+.2f} to {difference.high:+.2f}), {scores.pairs} of {len(pairs)} pairs"
-    )
-    for name, (first, second) in scores.goals.items():
-        print(f"{name}: {first:.2f} and {second:.2f} of 10")
-    print(f"preference for the first place: {scores.place:+.2f}; judgements without points: {scores.unread}")
+    by_judge = {name: judge_replies(pairs, asker(name, EndpointSettings.of({})), language) for name in judges}
+    for judge, scores in by_judge.items():
+        if len(judges) > 1:
+            print(f"judge {judge}")
+        difference = scores.difference
+        print(
+            f"first {scores.first:.2f}, second {scores.second:.2f} of 40; difference {difference.value:+.2f} "
+            f"({difference.low:+.2f} to {difference.high:+.2f}), {scores.pairs} of {len(pairs)} pairs"
+        )
+        for name, (first, second) in scores.goals.items():
+            print(f"{name}: {first:.2f} and {second:.2f} of 10")
+        print(f"preference for the first place: {scores.place:+.2f}; judgements without points: {scores.unread}")
+    agreement = judges_agreement(*by_judge.values()) if len(judges) > 1 else None
+    if agreement:
+        print(
+            f"the judges prefer the same reply in {agreement.same:.1%} of {agreement.pairs} pairs; Cohen's kappa "
+            f"{agreement.kappa:.2f}, ICC(2,1) of the differences {agreement.correlation:.2f}"
+        )
     if output:
-        write_whole(output, json_line(scores.to_dict()))
+        figures = {name: scores.to_dict() for name, scores in by_judge.items()}
+        write_whole(output, json_line({"judges": figures, "agreement": agreement and asdict(agreement)}))
 
 
 def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:

@@ -138,8 +138,8 @@ class Task:
         as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
         between_languages: figures over the results in English and Chinese.
         judge: the judge's questions about every reply, of "clue" and "label"; empty without a judge.
-        extract: what a language model may extract from prose before scoring (`run.extraction`): "words" (emotion words)
-            or "polarity"; empty for nothing.
+        extract: what a language model may extract from prose before scoring (`run.extraction`): "words" (emotion
+            words), "polarity" or "steps"; empty for nothing.
         max_new_tokens: maximum number of tokens of a reply.
         frames: clip settings fixed by the task, keys of `settings.ClipSettings`; the others are the model's own.
         system: system message; empty for that of the chat template.

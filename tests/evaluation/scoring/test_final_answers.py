@@ -96,3 +96,31 @@ def test_points_by_the_published_formula():
     assert emotion_rating_points(far, reference) == pytest.approx(10 - 0.7477 * (7 + 0.5406), abs=1e-3)
     with pytest.raises(DataError, match="ratings of .*Bitter.*; expected those of"):
         emotion_rating_points({"Bitter": 1.0}, reference)
+
+
+# lm-eval 0.4.13 lm_eval/tasks/eq_bench/utils.py, calculate_score_fullscale; numbers drawn with seed 3
+PUBLISHED_POINTS = [
+    ([1, 7, 7, 1], [1, 7, 7, 1], 100.0),
+    ([3, 7, 5, 10], [10, 0, 0, 0], -116.79868874044402),
+    ([2.5, 5, 3, 7], [3, 3, 7, 8], 69.64686285040574),
+    ([2.5, 7, 5, 5], [10, 2, 3, 10], -34.82111211684089),
+    ([1, 2.5, 7, 5], [0, 10, 1, 2], -13.48193844588847),
+    ([2.5, 7, 0, 3], [0, 4, 7, 9], -15.34484393925215),
+    ([10, 5, 10, 2.5], [6, 6, 9, 7], 41.73527631660829),
+    ([1, 3, 0, 0], [2, 7, 3, 4], 38.85706155411153),
+    ([10, 5, 2.5, 10], [4, 6, 8, 6], -11.578377186332478),
+    ([7, 3, 7, 7], [6, 9, 3, 5], 25.50288817771466),
+    ([10, 0, 2.5, 3], [9, 10, 2, 5], 19.17711285040575),
+    ([7, 7, 7, 0], [10, 3, 10, 9], -14.092872519112003),
+    ([3, 3, 0, 0], [7, 10, 7, 1], -30.270877186332488),
+    ([3, 2.5, 0, 5], [2, 0, 4, 6], 66.2204629476389),
+    ([2.5, 5, 2.5, 0], [0, 9, 9, 0], 20.205217320303824),
+    ([5, 10, 7, 3], [8, 4, 8, 3], 42.595561554111534),
+]
+
+
+@pytest.mark.parametrize(("right", "given", "percent"), PUBLISHED_POINTS)
+def test_points_are_those_of_the_published_code(right, given, percent):
+    names = ("Relieved", "Angry", "Sad", "Proud")
+    points = emotion_rating_points(dict(zip(names, given, strict=True)), dict(zip(names, right, strict=True)))
+    assert 10 * points == pytest.approx(percent, abs=1e-9)

@@ -30,7 +30,11 @@ def too_neutral(count: int, name: str, seed: int) -> list[Prediction]:
 
 
 def test_biases_are_learned_from_the_other_half():
-    answers = {"ferplus": too_neutral(120, "f", 1), "fer": too_neutral(120, "g", 2), "rafdb": too_neutral(60, "r", 3)}
+    answers = {
+        "ferplus_votes": too_neutral(120, "f", 1),
+        "fer": too_neutral(120, "g", 2),
+        "rafdb_aligned": too_neutral(60, "r", 3),
+    }
     assert measured(answers["fer"])["accuracy"] < 50
     fitted = cross_fitted(answers)
     assert all(measured(fitted[name])["accuracy"] == 100 for name in answers)
@@ -41,14 +45,14 @@ def test_biases_are_learned_from_the_other_half():
     spoiled = [line if not is_odd(line) else too_happy(line) for line in answers["fer"]]
     other = cross_fitted(
         {
-            "ferplus": [x for x in answers["ferplus"] if not is_odd(x)]
-            + [too_happy(x) for x in answers["ferplus"] if is_odd(x)],
+            "ferplus_votes": [x for x in answers["ferplus_votes"] if not is_odd(x)]
+            + [too_happy(x) for x in answers["ferplus_votes"] if is_odd(x)],
             "fer": spoiled,
-            "rafdb": answers["rafdb"],
+            "rafdb_aligned": answers["rafdb_aligned"],
         }
     )
-    even = [n for n, line in enumerate(answers["rafdb"]) if not is_odd(line)]
-    assert [other["rafdb"][n].predicted for n in even] != [fitted["rafdb"][n].predicted for n in even]
+    even = [n for n, line in enumerate(answers["rafdb_aligned"]) if not is_odd(line)]
+    assert [other["rafdb_aligned"][n].predicted for n in even] != [fitted["rafdb_aligned"][n].predicted for n in even]
 
 
 def too_happy(one: Prediction) -> Prediction:
@@ -57,7 +61,7 @@ def too_happy(one: Prediction) -> Prediction:
 
 
 def test_tasks_of_other_channels_and_items_without_an_answer_stay():
-    answers = {"ferplus": too_neutral(40, "f", 4), "fer": [*too_neutral(39, "g", 5), line(99, "sadness", None)],
+    answers = {"ferplus_votes": too_neutral(40, "f", 4), "fer": [*too_neutral(39, "g", 5), line(99, "sadness", None)],
                "cifar": too_neutral(10, "c", 6)}  # fmt: skip
     fitted = cross_fitted(answers)
     assert fitted["cifar"] == answers["cifar"] and fitted["fer"][-1].predicted is None
@@ -71,6 +75,6 @@ def test_a_bias_belongs_to_the_emotion_whatever_it_is_called():
 
 
 def test_recalls_are_pooled_over_the_sets_of_faces():
-    answers = {"ferplus": [line(n, "anger", {"anger": 0.9, "sadness": 0.1}) for n in range(3)],
+    answers = {"ferplus_votes": [line(n, "anger", {"anger": 0.9, "sadness": 0.1}) for n in range(3)],
                "fer": [line(0, "anger", {"anger": 0.1, "sadness": 0.9})]}  # fmt: skip
     assert pooled_recalls(answers)["anger"] == 75.0 and pooled_recalls(answers)["fear"] == 0.0

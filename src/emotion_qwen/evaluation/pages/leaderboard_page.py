@@ -12,16 +12,16 @@ from rich.table import Table
 
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Rows, Text, as_html, markdown_of_blocks
+from emotion_qwen.evaluation.run.contamination import TRAINED
 from emotion_qwen.evaluation.run.exports import as_points, title_of
-from emotion_qwen.evaluation.run.leaderboard import Leaderboard, Standing
+from emotion_qwen.evaluation.run.leaderboard import SKILLS, Leaderboard, Standing
 from emotion_qwen.evaluation.scoring.records import Score
 from emotion_qwen.files import write_whole
 
 BOARD, BOARD_WEB = "leaderboard.md", "leaderboard.html"
-DOMAIN_TITLES = {"emotion": "Emotion", "general": "General skill"}
 LOW_COVERAGE = 0.95
 """Coverage or parse rate below which a cell of the first table is marked."""
-MARK = "*"
+MARK, SEEN = "*", "†"
 
 
 def write_board(board: Leaderboard, folder: Path) -> list[Path]:
@@ -38,23 +38,25 @@ def board_blocks(board: Leaderboard) -> list[Block]:
         Heading(f"Results of {', '.join(board.models)}", 1),
         Text(
             "One score per set, with its 95 % interval, over all items: an item without an answer, or with one that "
-            'cannot be read, counts as wrong. "Commonest" is the score of giving the commonest answer to every item, '
-            "without looking at it; a model that is not clearly above it has not shown this skill. Two scores whose "
-            "intervals overlap widely are not different; compare models with emotion-qwen eval compare. Emotion-Qwen "
-            f"{__version__}."
+            'cannot be read, counts as wrong. "Chance" is the mean score of guessing among the choices, "commonest" '
+            "that of giving the commonest answer to every item, without looking at it; a model whose interval is not "
+            "above both has not shown this skill. Two scores whose intervals overlap widely are not different; compare "
+            f"models with emotion-qwen eval compare. Emotion-Qwen {__version__}."
         ),
+        Bullets([_verdict(board, model) for model in board.models]),
     ]
-    for domain, title in DOMAIN_TITLES.items():
-        rows = [row for row in board.rows if _first(board, row).task.domain == domain]
+    for skill in SKILLS:
+        rows = [row for row in board.rows if _first(board, row).skill == skill]
         if rows:
             blocks += [
-                Heading(title),
-                Rows(("set", "score", "commonest", *board.models), _score_rows(board, rows), (0, 1)),
+                Heading(skill),
+                Rows(("set", "score", "chance", "commonest", *board.models), _score_rows(board, rows), (0, 1)),
             ]
-    if any(MARK in str(cell) for block in blocks if isinstance(block, Rows) for row in block.rows for cell in row):
-        blocks.append(
-            Text(f"{MARK} Fewer than {LOW_COVERAGE:.0%} of the items were answered, or of the answers could be read.")
-        )
+    cells = [str(cell) for block in blocks if isinstance(block, Rows) for row in block.rows for cell in row]
+    poor = f"{MARK} Fewer than {LOW_COVERAGE:.0%} of the items were answered, or of the answers could be read."
+    seen = f"{SEEN} The model was trained on the training part of this set; these are other items of it."
+    legend = [text for mark, text in ((MARK, poor), (SEEN, seen)) if any(mark in cell for cell in cells)]
+    blocks += [Text(" ".join(legend))] if legend else []
     if board.means:
         blocks += _mean_blocks(board)
     blocks += [Heading("Answers and training data"), Text(_explained()), _handling(board.standings)]
@@ -73,6 +75,15 @@ def board_blocks(board: Leaderboard) -> list[Block]:
     return blocks
 
 
+def _verdict(board: Leaderboard, model: str) -> str:
+    """Name the sets on which a model is above guessing and above the commonest answer, and the others."""
+    standings = [standing for standing in board.standings if standing.model == model]
+    shown, others = ([title_of(s) for s in standings if board.shows(s) == above] for above in (True, False))
+    text = f"{model} is above chance and the commonest answer on {len(shown)} of {len(standings)} sets"
+    text += f": {'; '.join(shown)}" if shown else ""
+    return f"{text}. Not shown: {'; '.join(others)}." if others else f"{text}."
+
+
 def _explained() -> str:
     return (
         "Coverage: share of the items that were answered. Parsed: share of these answers that could be read. Training "
@@ -88,23 +99,25 @@ def _first(board: Leaderboard, row: tuple[str, str, str, str]) -> Standing:
 def _score_rows(board: Leaderboard, rows: Sequence[tuple[str, str, str, str]]) -> list[list[str]]:
     lines = []
     for row in rows:
-        first = _first(board, row)
+        first = board.widest(row)
         cells = [board.at(row, model) for model in board.models]
-        lines.append([title_of(first), first.score.name, _floor(first), *(_cell(cell) for cell in cells)])
+        bounds = [_bound(first, first.chance), _bound(first, first.floor)]
+        lines.append([title_of(first), first.score.name, *bounds, *(_cell(cell) for cell in cells)])
     return lines
 
 
-def _floor(standing: Standing) -> str:
-    if standing.floor is None or not np.isfinite(standing.floor):
+def _bound(standing: Standing, value: float | None) -> str:
+    if value is None or not np.isfinite(value):
         return ""
-    return f"{100 * standing.floor:.1f} %" if standing.score.share else f"{standing.floor:.2f}"
+    return f"{100 * value:.1f} %" if standing.score.share else f"{value:.2f}"
 
 
 def _cell(standing: Standing | None) -> str:
     if standing is None:
         return ""
     poor = min(standing.coverage, standing.parse_rate) < LOW_COVERAGE
-    return shown_score(standing.score) + (MARK if poor else "")
+    seen = standing.trained.startswith(TRAINED)
+    return shown_score(standing.score) + (MARK if poor else "") + (f" {SEEN}" if seen else "")
 
 
 def shown_score(score: Score) -> str:
@@ -147,6 +160,7 @@ def print_board(board: Leaderboard, console: Console) -> None:
     table = Table(title="results, with 95 % intervals", padding=(0, 1, 0, 0))
     table.add_column("set", overflow="fold")
     table.add_column("score", overflow="fold")
+    table.add_column("chance", justify="right")
     table.add_column("commonest", justify="right")
     for model in board.models:
         table.add_column(escape(model), justify="right", overflow="fold")
@@ -155,7 +169,7 @@ def print_board(board: Leaderboard, console: Console) -> None:
     for (model, _, variant), (score, note) in board.means.items():
         title = ", ".join(filter(None, (score.name, variant)))
         table.add_row(
-            escape(title), "mean", "", *(shown_score(score) if name == model else "" for name in board.models)
+            escape(title), "mean", "", "", *(shown_score(score) if name == model else "" for name in board.models)
         )
         if note:
             table.caption = note

@@ -57,10 +57,9 @@ def training_note(
     """
     if stated and model in stated:
         return f"{TRAINED if task.name in stated[model] else NOT_STATED} (stated by the user)"
-    files = header.get("trained_on")
-    if files:
-        needs = set(re.findall(r"[\w.-]+\.(?:parquet|csv|json|jsonl)", task.needs))
-        return f"{TRAINED if needs & set(files) else NOT_STATED} (training facts)"
+    used = header.get("trained_on")
+    if used:
+        return f"{TRAINED if any(_reads(task, data) for data in used) else NOT_STATED} (training facts)"
     plain = re.sub(r"[\s_]+", "-", f"{model} {header.get('model', '')}".lower())
     for name, data in PUBLISHED.items():
         if name in plain:
@@ -68,3 +67,12 @@ def training_note(
                 return f"{TRAINED} ({data.source})"
             return f"{NOT_STATED if data.whole else UNKNOWN} ({data.source})"
     return UNKNOWN
+
+
+def _reads(task: Task, data: str) -> bool:
+    """Whether a task reads data of training facts: a file, or FILE:SOURCE for the rows of one source in it."""
+    file, _, source = data.partition(":")
+    read = getattr(task.source, "corpus", "") or getattr(task.source, "source", "")
+    return file in re.findall(r"[\w.-]+\.(?:parquet|csv|json|jsonl)", task.needs) and (
+        not read or read.startswith(source)
+    )

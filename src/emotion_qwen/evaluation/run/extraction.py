@@ -1,9 +1,9 @@
-"""Extraction of emotion words from replies in prose, by any model that is asked in words.
+"""Extraction of emotion words, or of steps, from replies in prose, by any model that is asked in words.
 
 MER-UniBench has Qwen2.5-7B extract the words (temperature 0.7, top-p 0.8, repetition penalty 1.05, maximum length 512);
 here the model is free, and its temperature is 0, so that a run can be repeated. For the sentiment sets, the words are
-then turned into positive, neutral or negative in a second step, as there. The prompts are our own, with a version that
-is part of every result: their change would change scores.
+then turned into positive, neutral or negative in a second step, as there. Steps are those of MME-Emotion (`run.steps`).
+The prompts are our own, with a version that is part of every result: their change would change scores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from emotion_qwen.evaluation.run.answerers import EndpointSettings
 from emotion_qwen.evaluation.run.asked_once import ReplyCache, fenced
 from emotion_qwen.evaluation.run.asking import Asker, asker
 from emotion_qwen.evaluation.run.predictions import Prediction, read_predictions, read_run_header, text_digest
+from emotion_qwen.evaluation.run.runner import read_items
 from emotion_qwen.evaluation.run.score import task_of
+from emotion_qwen.evaluation.run.steps import PROMPTS as STEP_PROMPTS
+from emotion_qwen.evaluation.run.steps import SCHEMA as STEP_SCHEMA
+from emotion_qwen.evaluation.run.steps import STEPS, steps_as_text, write_steps
+from emotion_qwen.evaluation.run.steps import TOKENS as STEP_TOKENS
 from emotion_qwen.evaluation.scoring.extracted import Extracted
 from emotion_qwen.evaluation.scoring.unibench import POLARITY
 from emotion_qwen.files import json_line, write_whole
@@ -74,6 +79,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "additionalProperties": False,
     },
 }
+_PROMPTS = {**PROMPTS, STEPS: STEP_PROMPTS}
+_SCHEMAS = {**SCHEMAS, STEPS: STEP_SCHEMA}
+_TOKENS = {STEPS: STEP_TOKENS}
 NOTHING_READ = "no JSON object in the form that was asked for"
 
 
@@ -90,13 +98,18 @@ class ExtractorSettings(Settings):
 
 
 def read_reply(kind: str, reply: str) -> str | None:
-    """Return the words of a reply, separated by commas, or its polarity; None if it is not the requested object."""
+    """Return the words of a reply, separated by commas, its polarity, or its steps, one per line.
+
+    None if it is not the requested object.
+    """
     try:
         value = json.loads(re.sub(r"^\s*```(?:json)?|```\s*$", "", reply.strip()))[kind]
     except (ValueError, KeyError, TypeError, IndexError):
         return None
     if kind == POLARITIES:
         return value if value in POLARITY else None
+    if kind == STEPS:
+        return steps_as_text(value)
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         return None
     words = (re.sub(r"[\s,;，；]+", " ", word).strip() for word in value)
@@ -118,27 +131,27 @@ class Extractor:
 
         def cache_of(kind: str) -> ReplyCache:
             def ask(text: str) -> str:
-                return model.ask(text, "", TOKENS, SCHEMAS[kind])
+                return model.ask(text, "", _TOKENS.get(kind, TOKENS), _SCHEMAS[kind])
 
             return ReplyCache(ask, cache, 1 if model.is_local else tries, names)
 
-        self._caches = {kind: cache_of(kind) for kind in SCHEMAS}
+        self._caches = {kind: cache_of(kind) for kind in _SCHEMAS}
 
     def extract(self, kind: str, text: str, language: str) -> dict[str, str]:
         """Return "text" with "date", or "error" with "date".
 
         Args:
-            kind: "words" or "polarity"; for the latter, words are extracted first.
+            kind: "words", "steps" or "polarity"; for the last, words are extracted first.
             text: the reply in prose.
             language: of the reply.
         """
-        words = self._step(WORDS, text, language)
-        if kind == WORDS or not words.get("text"):
+        words = self._step(STEPS if kind == STEPS else WORDS, text, language)
+        if kind != POLARITIES or not words.get("text"):
             return words
         return self._step(POLARITIES, words["text"], language)
 
     def _step(self, kind: str, text: str, language: str) -> dict[str, str]:
-        prompt = PROMPTS[kind][language].format(text=fenced(text))
+        prompt = _PROMPTS[kind][language].format(text=fenced(text))
         given = self._caches[kind].reply(prompt, lambda reply: read_reply(kind, reply) is not None)
         if "error" in given:
             return given
@@ -149,6 +162,8 @@ class Extractor:
 
 def extract_folder(folder: Path, extractor: Extractor, kind: str) -> list[Extracted]:
     """Extract from every reply in words of a task's folder, and write `extracted.<extractor>.jsonl` in one step.
+
+    Steps are also written for the owners' judge; see `steps.write_steps`.
 
     Raises:
         DataError: the folder holds no reply in words.
@@ -165,6 +180,8 @@ def extract_folder(folder: Path, extractor: Extractor, kind: str) -> list[Extrac
         rows = list(pool.map(of_reply, replies))
     lines = [json_line(asdict(row)) for row in rows]
     write_whole(folder / f"extracted.{text_digest(f'{extractor.name} {VERSION}')}.jsonl", "".join(lines))
+    if kind == STEPS:
+        write_steps(folder, read_items(folder), replies, rows)
     return rows
 
 

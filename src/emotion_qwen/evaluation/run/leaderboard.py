@@ -12,7 +12,15 @@ from emotion_qwen.evaluation.run.contamination import training_note
 from emotion_qwen.evaluation.run.score import Column, score_run
 from emotion_qwen.evaluation.scoring.records import Response, Result, Score
 from emotion_qwen.evaluation.scoring.unibench import NINE, missing_note, unibench_mean
-from emotion_qwen.evaluation.task import Task
+from emotion_qwen.evaluation.task import Item, Task
+
+SKILLS = (
+    "Emotion in faces and pictures", "Emotion in voices", "Emotion in video", "Emotion in words",
+    "Pictures and video in general", "Words in general",
+)  # fmt: skip
+"""In the order of the page."""
+CORRECT_CHOICES = ("accuracy", "WAR")
+"""Headline scores that are shares of correct choices, so that guessing has an expected score."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Standing:
         released: figures by the authors' arithmetic; never in one column with ours.
         trained: see `contamination.training_note`.
         floor: headline score if every reply is the commonest answer of the set; None if that cannot be scored.
+        chance: expected headline score of guessing among the choices; None unless it is a share of correct choices.
+        skill: what the set asks about, one of `SKILLS`.
         variant: what was done to the replies before scoring, such as the extraction of words; empty for nothing.
         result: all scores.
     """
@@ -46,6 +56,8 @@ class Standing:
     released: Mapping[str, float]
     trained: str
     floor: float | None
+    chance: float | None
+    skill: str
     variant: str
     result: Result
 
@@ -69,6 +81,15 @@ class Leaderboard:
     def rows(self) -> list[tuple[str, str, str, str]]:
         """The sets in the order of the table of tasks."""
         return list(dict.fromkeys(standing.row for standing in self.standings))
+
+    def widest(self, row: tuple[str, str, str, str]) -> Standing:
+        """Return the standing of a row over the most items, whose floor is the best known."""
+        return max((s for s in self.standings if s.row == row), key=lambda standing: standing.items)
+
+    def shows(self, standing: Standing) -> bool:
+        """Return whether the whole interval is above guessing and above the commonest answer."""
+        widest = self.widest(standing.row)
+        return standing.score.low > max(widest.floor or 0.0, widest.chance or 0.0)
 
     def at(self, row: tuple[str, str, str, str], model: str) -> Standing | None:
         """Return the standing of a model in a row."""
@@ -127,6 +148,7 @@ def _names(columns: Sequence[tuple[Path, Column]]) -> dict[Path, str]:
 
 def _standings(model: str, column: Column, stated: Mapping[str, Collection[str]] | None) -> list[Standing]:
     note, floor = training_note(model, column.header, column.task, stated), commonest_answer_score(column)
+    skill, chance = skill_of(column.task, column.items), chance_of(column)
     results = {"": column.result, **{k: r for k, r in column.also.items() if k.startswith("extracted by")}}
     return [
         Standing(
@@ -141,6 +163,8 @@ def _standings(model: str, column: Column, stated: Mapping[str, Collection[str]]
             {} if variant else column.as_released,
             note,
             floor,
+            chance,
+            skill,
             variant,
             result,
         )
@@ -158,7 +182,24 @@ def commonest_answer_score(column: Column) -> float | None:
         return None
     items = [judged.item for judged in column.result.judged]
     result = column.task.score(items, [Response(item.id, commonest) for item in items])
-    return headline(column.task, result).value
+    return headline(column.task, result).value if result.tally.parse_rate else None
+
+
+def chance_of(column: Column) -> float | None:
+    """Return the expected headline score of guessing among the choices; None if it is no share of correct choices."""
+    counts = [len(item.allowed or item.choices) for item in column.items]
+    if headline(column.task, column.result).name not in CORRECT_CHOICES or not all(counts):
+        return None
+    return sum(1 / count for count in counts) / len(counts)
+
+
+def skill_of(task: Task, items: Sequence[Item]) -> str:
+    """Return what a set asks about: the domain of its task, and the medium that most of its items have."""
+    media = Counter(next((part["type"] for part in item.parts if part["type"] != "text"), "") for item in items)
+    medium = media.most_common(1)[0][0] if media else ""
+    if task.domain == "emotion":
+        return SKILLS[("image", "audio", "video", "").index(medium)]
+    return SKILLS[4] if medium in ("image", "video") else SKILLS[5]
 
 
 def _means(standings: Sequence[Standing]) -> dict[tuple[str, str, str], tuple[Score, str]]:

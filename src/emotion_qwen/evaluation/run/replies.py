@@ -1,14 +1,15 @@
 """EGS of ECoT (2024): a judge gives replies in a conversation 1 to 10 points for each of four goals, in both orders.
 
 Two replies to one text are judged together, once in each order, because judges prefer the first or the second place. A
-judgement that cannot be read is counted, and its pair of replies is left out of the means rather than given points.
+judgement that cannot be read is counted, and its pair of replies is left out of the means rather than given points. How
+far such points can be trusted shows a second judge of the same pairs: `judges_agreement`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from emotion_qwen.errors import DataError, RemoteError
 from emotion_qwen.evaluation.run.asking import Asker
+from emotion_qwen.evaluation.scoring.agreement import cohen_kappa, intraclass_correlation
 from emotion_qwen.evaluation.scoring.bootstrap import IntervalEstimate, mean_over_tasks
 
 GOALS = ("context", "no_harm", "support", "effect")
@@ -70,6 +72,7 @@ class ReplyScores:
         place: mean total of whatever stood first minus what stood second: the preference for a place.
         pairs: number of pairs with both judgements.
         unread: number of judgements that could not be read or had, of two per pair.
+        differences: id of a pair -> total of the first reply minus that of the second, over both orders.
     """
 
     first: float
@@ -79,10 +82,48 @@ class ReplyScores:
     place: float
     pairs: int
     unread: int
+    differences: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class JudgesAgreement:
+    """How far two judges agree on the pairs that both judged.
+
+    Attributes:
+        pairs: their number.
+        same: share of them on which both prefer the same reply, or neither.
+        kappa: Cohen's kappa of these preferences; nan where both have one only.
+        correlation: ICC(2,1) of the differences of points; nan for fewer than two pairs.
+    """
+
+    pairs: int
+    same: float
+    kappa: float
+    correlation: float
+
+
+def judges_agreement(first: ReplyScores, second: ReplyScores) -> JudgesAgreement:
+    """Compare the judgements of two judges of the same pairs.
+
+    Raises:
+        DataError: no pair was judged by both.
+        MissingPackage: scikit-learn is not installed.
+    """
+    both = [name for name in first.differences if name in second.differences]
+    if not both:
+        raise DataError("no pair was judged by both judges; expected some in common, judge the same file")
+    apart = np.array([[scores.differences[name] for scores in (first, second)] for name in both])
+    preferred = np.sign(apart).astype(int).astype(str)
+    return JudgesAgreement(
+        pairs=len(both),
+        same=float((preferred[:, 0] == preferred[:, 1]).mean()),
+        kappa=cohen_kappa(preferred[:, 0].tolist(), preferred[:, 1].tolist()),
+        correlation=intraclass_correlation(apart),
+    )
 
 
 def read_reply_pairs(path: Path) -> list[ReplyPair]:
@@ -138,11 +179,12 @@ def judge_replies(pairs: Sequence[ReplyPair], judge: Asker, language: str, seed:
 
     with ThreadPoolExecutor(judge.at_once) as pool:
         marks = list(pool.map(mark, work))
-    whole = [
-        (straight, turned)
-        for straight, turned in zip(marks[::2], marks[1::2], strict=True)
+    named = [
+        (pair.id, straight, turned)
+        for pair, straight, turned in zip(pairs, marks[::2], marks[1::2], strict=True)
         if straight is not None and turned is not None
     ]
+    whole = [(straight, turned) for _, straight, turned in named]
     if not whole:
         raise DataError(f"judge {judge.name!r} gave no readable judgement in both orders for any of {len(pairs)} pairs")
     straight, turned = (np.stack(side) for side in zip(*whole, strict=True))  # (N, 2 places, 4 goals)
@@ -157,6 +199,7 @@ def judge_replies(pairs: Sequence[ReplyPair], judge: Asker, language: str, seed:
         place=float((places[:, 0] - places[:, 1]).mean()),
         pairs=len(whole),
         unread=sum(mark is None for mark in marks),
+        differences={name: float(apart) for (name, *_), apart in zip(named, totals[:, 0] - totals[:, 1], strict=True)},
     )
 
 

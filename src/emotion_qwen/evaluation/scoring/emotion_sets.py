@@ -30,6 +30,9 @@ from emotion_qwen.matching.answer import EMPTY, NOTHING, SEVERAL, answer_part
 
 BASIC, HALLUCINATED = "basic", "hallucinated"
 NO_STEPS = "no readable <score> from the judge"
+NO_BERT_SCORE = (
+    "BERTScore is not computed: the package bert-score needs the weights of roberta-large, which no package brings"
+)
 JOINT = "_"
 """Between emotion and intent of MC-EIU, as in the owners' script."""
 _EDGES = " \t\r\n.,!?;:\"'()[]{}*`。，！？；：“”‘’（）【】"
@@ -280,30 +283,32 @@ def score_generation(
     """Score free texts against one reference each: BLEU-4 and ROUGE-L, means over items.
 
     BLEU-4 is that of NLTK's `sentence_bleu` without smoothing on words between blanks, ROUGE-L the F-measure of the
-    package rouge-score, whose stemmer needs NLTK; without it, only "ROUGE-L, unstemmed" is given. An item without a
-    reply counts as 0; the owners' script drops it. BERTScore, which needs another model, is not computed.
+    package rouge-score with and without its stemmer. An item without a reply counts as 0; the owners' script drops it.
 
     Raises:
         DataError: see `records.judge`.
+        MissingPackage: NLTK is not installed.
     """
 
     def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
         return records.Read(answer.text.strip()) if answer.text.strip() else records.Read(None, EMPTY)
 
     stem = stemmer()
-    judged, tally = records.judge(items, answers, read, lambda item, text: rouge_l(item.references[0], text))
-    columns = [[bleu4(a.item.references[0], a.read or "") for a in judged], [answer.points for answer in judged]]
-    titles = ["BLEU-4", "ROUGE-L, unstemmed"]
-    if stem is not None:
-        columns.append([rouge_l(a.item.references[0], a.read or "", stem) for a in judged])
-        titles.append("ROUGE-L")
+    judged, tally = records.judge(items, answers, read, lambda item, text: rouge_l(item.references[0], text, stem))
+    texts = [(answer.item.references[0], answer.read or "") for answer in judged]
+    columns = [
+        [bleu4(*pair) for pair in texts],
+        [answer.points for answer in judged],
+        [rouge_l(*pair) for pair in texts],
+    ]
+    titles = ("BLEU-4", "ROUGE-L", "ROUGE-L, unstemmed")
     rows = np.column_stack([np.ones(len(judged)), *columns])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         return records.ratio(sums[:, 1:], sums[:, :1])
 
-    figures = Figures(tuple(titles), (len(judged),) * len(titles), rows, statistic, (True,) * len(titles))
-    return result_of(judged, tally, figures, seed=seed)
+    figures = Figures(titles, (len(judged),) * len(titles), rows, statistic, (True,) * len(titles))
+    return result_of(judged, tally, figures, notes=(NO_BERT_SCORE,), seed=seed)
 
 
 def step_scores(text: str) -> list[float] | None:

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from emotion_qwen.errors import MissingPackage
 from emotion_qwen.extras import optional
 
 Stem = Callable[[str], str]
@@ -70,9 +69,10 @@ def _subsequence(first: Sequence[str], second: Sequence[str]) -> int:
     return lengths[-1]
 
 
-def stemmer() -> Stem | None:
-    """Return Porter's stemmer as NLTK has it, or None if NLTK is not installed."""
-    try:
-        return optional("nltk.stem.porter", "eval").PorterStemmer().stem
-    except MissingPackage:
-        return None
+def stemmer() -> Stem:
+    """Return Porter's stemmer with NLTK's additions, which rouge-score uses.
+
+    Raises:
+        MissingPackage: NLTK is not installed.
+    """
+    return optional("nltk.stem.porter", "eval").PorterStemmer().stem  # type: ignore[no-any-return]

@@ -52,7 +52,8 @@ def trained_form(text: str) -> str:
         return LABELS
     if bare.startswith(("{", "```")) and len(_STEP_KEYS.findall(bare)) > 1:
         return STEPS
-    sentences = sentences_of(bare)
+    pieces = (piece for line in bare.splitlines() for piece in sentences_of(line))
+    sentences = [piece for piece in pieces if any(map(str.isalnum, piece))]
     kinds = [kind for kind in map(_kind, sentences) if kind]
     enough = kinds and 2 * len(kinds) >= len(sentences)
     return max(dict.fromkeys(kinds), key=kinds.count) if enough else ""

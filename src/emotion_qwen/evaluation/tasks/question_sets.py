@@ -186,6 +186,7 @@ def mme_emotion(marks: str = "") -> Task:
         answered="text",
         score=score_named_choice,
         also={"judged steps": StepMarks(marks)} if marks else {},
+        extract="steps",
         max_new_tokens=512,
         frames=FRAMES,
         splits=("test",),

@@ -48,7 +48,7 @@ AFFECT = {
 DOMINANCE = {f"{figure.lower()}_dominance": f"{figure} of dominance" for figure in ("CCC", "PCC")}
 MEAN_CCC = {"ccc_mean": "CCC, mean"}
 SETS = {"mean_of_sets": "mean of sets"}
-TEXTS = {"bleu_4": "BLEU-4", "rouge_l_unstemmed": "ROUGE-L, unstemmed"}
+TEXTS = {"bleu_4": "BLEU-4", "rouge_l": "ROUGE-L"}
 ACCURACY = {"accuracy": "accuracy"}
 _OF_SCORER: dict[Any, dict[str, str]] = {
     HitRates: HITS,
@@ -127,7 +127,7 @@ acc_2_non_negative, f1_non_negative, acc_2_positive, f1_positive, acc_5, acc_7 =
 acc_2, f1_of_two = map(_figure, SIMS.values())
 mae, pcc = map(_figure, ERRORS.values())
 (accuracy,), (mean_of_sets,), (ccc_mean,) = (map(_figure, group.values()) for group in (ACCURACY, SETS, MEAN_CCC))
-bleu_4, rouge_l_unstemmed = map(_figure, TEXTS.values())
+bleu_4, rouge_l = map(_figure, TEXTS.values())
 ccc_valence, ccc_arousal, pcc_valence, pcc_arousal, rmse_valence, rmse_arousal, sagr_valence, sagr_arousal = map(
     _figure, AFFECT.values()
 )
