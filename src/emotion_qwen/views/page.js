@@ -435,7 +435,7 @@
     byId("play").addEventListener("click", clock.toggle);
     byId("speed").addEventListener("change", (event) => clock.speed(Number(event.target.value)));
     byId("mute").addEventListener("change", (event) => { clock.medium.muted = event.target.checked; });
-    byId("mute-choice").hidden = !clock.medium?.play;
+    byId("mute-choice").hidden = !clock.medium?.play || aids.media.replay;
     document.querySelector(".controls").hidden = false;
     byId("caption").hidden = !report.utterances.length;
   }
