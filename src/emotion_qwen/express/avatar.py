@@ -64,6 +64,8 @@ def write_avatar(
         raise MediaError(f"{report.source!r}: no face was found, so there is nothing to replay; leave --avatar out")
     shown_person = person_of(report, person)
     track = replay_track(report, shown_person.person, fps=FPS)
+    if path.suffix.lower() == PAGE and is_still(report):
+        track = dataclasses.replace(track, frames=track.frames[-1:], head=track.head[-1:], emotions=track.emotions[-1:])
     step = sampling_step(report)
     is_shown = [is_still(report) or box_at(shown_person, time, step) is not None for time in track.times.tolist()]
     pictures = track_pictures(track, rig or DrawnRig(), identity, size, np.array(is_shown))
@@ -81,13 +83,13 @@ def _write_replay_page(
     path: Path,
     watch: Watch | None,
 ) -> None:
-    """Write the page of a report with the pictures of its track in place of the clip; a still has the last of them."""
+    """Write the page of a report with the pictures of its track in place of the clip; a still has a single one."""
     with tempfile.TemporaryDirectory(prefix="emotion-qwen-replay-") as folder:
         media = Path(folder) / ("face.png" if is_still(report) else "face.mp4")
         if is_still(report):
             marks = PngInfo()
             marks.add_text("Comment", mark_text(track.provenance))
-            Image.fromarray(list(pictures)[-1]).save(media, pnginfo=marks)
+            Image.fromarray(next(iter(pictures))).save(media, pnginfo=marks)
         else:
             write_pictures(track, pictures, media, watch)
         write_html(report, path, media=media, embed_limit=sys.maxsize, replay=person)
