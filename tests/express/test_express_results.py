@@ -48,3 +48,26 @@ def test_quoted_conditions_are_the_measured_ones() -> None:
     for name, cells in rows.items():
         expected = [f"{conditions[name][emotion]['read_at_full']:.0%}" for emotion in EMOTIONS]
         assert list(cells) == [*expected, conditions[name]["detected"]]
+
+
+def test_quoted_agreement_of_the_replay_is_the_measured_one() -> None:
+    results = json.loads((DOCS / "results" / "replay.json").read_text(encoding="utf-8"))
+    faces = {"mini's facial actions": "track", "drawn face": "drawn", "ICT head": "ict"}
+    rows = {row[0]: row[1:] for row in rows_of(r"^\| (?:mini's facial actions|drawn face|ICT head) \|.*$")}
+    assert set(rows) == set(faces)
+    for name, cells in rows.items():
+        for group, cell in zip(("smile", "jaw", "brow raised", "brow lowered"), cells, strict=True):
+            measured = results[faces[name]][group]
+            low, high = measured["interval"]
+            assert cell == f"{measured['r']:.2f} ({low:.2f} to {high:.2f})", (name, group)
+
+
+def test_the_chinese_guide_quotes_the_same_figures() -> None:
+    figures = [
+        re.findall(
+            r"(?:never|从不|\d\.\d\d) \(\d+%\)|\| \d+% |\d+ of \d+|-?\d\.\d\d to -?\d\.\d\d",
+            text.replace("从不", "never"),
+        )
+        for text in ((DOCS / "guides" / name).read_text(encoding="utf-8") for name in ("express.md", "express.zh.md"))
+    ]
+    assert figures[0] == figures[1] and len(figures[0]) > 100
