@@ -33,7 +33,13 @@ GROOVE = 0.8
 def _solid_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
     """Return the shapes from which layers are made; their number does not depend on the frame."""
     act = Actions(frame)
-    shapes = [*back_hair(who), Shape(face_outline(act, who), who.skin), *_grooves(act, who), *nose(act, who), *mouth(act, who)]
+    shapes = [
+        *back_hair(who),
+        Shape(face_outline(act, who), who.skin),
+        *_grooves(act, who),
+        *nose(act, who),
+        *mouth(act, who),
+    ]
     waiting = list(_covers(act, who))
     for shape in eyes(act, who):
         if shape.colour == INK and waiting and np.sign(shape.points[:, 0].mean()) == np.sign(waiting[0].points[0, 0]):
