@@ -143,7 +143,7 @@ def network_reader(path: Path) -> NetworkReader:
 @click.option("--output", type=PATH, required=True, help="the stored probe")
 def judge(weights: Path, rig: Path | None, output: Path) -> None:
     """Run a probe of a network over the plain faces of a rig."""
-    result = run_probe(ProbeGrid(), rig_of(rig), network_reader(weights))
+    result = run_probe(ProbeGrid.of({}, "judge"), rig_of(rig), network_reader(weights))
     write_probe(result, summary_of(result), output)
 
 

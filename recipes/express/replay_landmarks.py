@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,12 +43,13 @@ def agreement(first: np.ndarray, second: np.ndarray, seed: int = 0) -> dict[str,
     return {"r": round(value, 3), "interval": [round(float(low), 3), round(float(high), 3)]}
 
 
-def compared(measured: dict[str, list[list[float] | None]], track: dict) -> dict:
+def compared(measured: dict[str, list[Any]], track: dict[str, Any]) -> dict[str, Any]:
     """Return how each face agrees with the clip, and the track that moves it with the clip."""
     names = track["channels"]
     moved = [group_values(dict(zip(names, row, strict=True))) for row in track["frames"]]
-    results = {}
-    for face, values in {"track": moved, **{k: v for k, v in measured.items() if k != "clip"}}.items():
+    results: dict[str, Any] = {}
+    faces: dict[str, list[Any]] = {"track": moved, **{k: v for k, v in measured.items() if k != "clip"}}
+    for face, values in faces.items():
         pairs = [
             (a, b)
             for a, b, seen in zip(measured["clip"], values, track["seen"], strict=False)
