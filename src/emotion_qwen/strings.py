@@ -175,6 +175,10 @@ PHRASES: Strings = {
         "arrow keys: half a second, with Shift 5 s · Page keys: episodes · Home, End · Space: play",
         "方向键：半秒，加 Shift 为 5 秒 · 翻页键：时段 · Home、End · 空格：播放",
     ),
+    "replay": (
+        "Synthetic face: what the report says of person {person}. No picture and no sound of the clip is here.",
+        "合成面孔：展示报告对人物 {person} 的判断。此页面不含原片的任何画面和声音。",
+    ),
     "no_media": ("The clip itself is not part of this page.", "此页面不含原片。"),
     "linked_media": (
         "The clip is too large to embed and is loaded from {path}; keep both files together.",

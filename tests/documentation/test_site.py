@@ -17,7 +17,7 @@ from tests.documents import FENCE, ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md"))
-TASKS = ("index", "study", "export", "own_labels", "finetune", "ver", "embed", "serving_gpu", "limits")
+TASKS = ("index", "study", "export", "own_labels", "finetune", "ver", "embed", "serving_gpu", "express", "limits")
 """Pages that exist in English and Chinese."""
 LINK = re.compile(r"(?<!!)\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

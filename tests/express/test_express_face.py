@@ -9,7 +9,7 @@ import pytest
 
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.express.face import draw_face, drawn_box, face_shapes
-from emotion_qwen.express.identities import IDENTITIES, identity_of
+from emotion_qwen.express.identities import IDENTITIES, identity_of, toned
 from emotion_qwen.express.paper_head import paper_head
 from emotion_qwen.express.prototypes import emotion_weights, expression
 from emotion_qwen.express.svg import scene_svg
@@ -81,3 +81,19 @@ def test_a_frame_as_svg_is_well_formed_and_marked() -> None:
 def test_an_unknown_identity_is_refused() -> None:
     with pytest.raises(SettingsError, match="unknown identity 'mona'; expected one of: amber, basalt"):
         identity_of("mona")
+
+
+def test_wrinkles_of_the_mesh_open_with_their_actions() -> None:
+    mesh = paper_head("amber")
+    groove = np.array(toned(IDENTITIES["amber"].skin, 0.62, 12))
+    faces = mesh.faces[(mesh.colours[mesh.faces[:, 0]] == groove).all(1)]
+
+    def area(actions: dict[str, float], top: float, bottom: float) -> float:
+        points = mesh.vertices + np.tensordot(channel_values(actions), mesh.morphs, 1)
+        a, b, c = (points[faces[:, k], :2] for k in range(3))
+        rows = (a[:, 1] < top) & (a[:, 1] > bottom) & (np.abs(a[:, 0]) < 0.12)
+        return float(np.abs(np.cross(b - a, c - a))[rows].sum())
+
+    frown = {"browDownLeft": 1.0, "browDownRight": 1.0}
+    assert area(frown, 0.62, 0.4) > 4 * area({}, 0.62, 0.4) > 0
+    assert area({"noseSneerLeft": 1.0}, 0.22, 0.0) > 0 == area({}, 0.22, 0.0)

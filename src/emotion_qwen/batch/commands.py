@@ -113,7 +113,9 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
-@click.option("--avatar", type=PATH, default=None, help="Save a drawn face that replays a person: a video or a folder.")
+@click.option(
+    "--avatar", type=PATH, default=None, help="Save a drawn face that replays a person: a video, a page, or a folder."
+)
 @click.option("--every-frame", type=PATH, default=None, help="Save a row per face and frame: a table or a folder.")
 @click.option("--fps", type=_POSITIVE, default=None, help="Frames per second to analyze; default: as trained.")
 @click.option("--window", type=_POSITIVE, default=LENGTH, show_default=True, help="Seconds per window of the timeline.")

@@ -66,7 +66,7 @@ def _face_options(command: Any) -> Any:
     "outputs",
     type=PATH,
     multiple=True,
-    help="File by suffix: .json .csv .glb .gltf .mp4 .webm; .svg is a folder of frames. May be given several times.",
+    help="By suffix: .json .csv .glb .gltf .mp4 .webm .html; .svg is a folder of frames. May be given several times.",
 )
 @click.option("--model", default=None, help="Model for --text: nano, mini, a folder, or a hub name.")
 @_face_options

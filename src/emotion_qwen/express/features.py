@@ -161,7 +161,7 @@ def wrinkles(act: Actions, who: Identity) -> Iterator[Shape]:
 
     They are yielded layer by layer, so that those of a layer are painted at once.
     """
-    folds = [(line, width, min(s, 1.0)) for line, width, s in _folds(act, who) if s >= FAINT]
+    folds = [(line, width, min(s, 1.0)) for line, width, s in wrinkle_folds(act, who) if s >= FAINT]
     folds = [(line, width * (0.35 + 0.65 * strength), strength) for line, width, strength in folds]
     dark, light, groove = toned(who.skin, 0.6, 12), toned(who.skin, 1.8), toned(who.skin, 0.44, 14)
     for line, width, strength in folds:
@@ -172,8 +172,8 @@ def wrinkles(act: Actions, who: Identity) -> Iterator[Shape]:
         yield Shape(on_head(stroke(line, width)), groove, 0.85 * strength, 0.004, "face")
 
 
-def _folds(act: Actions, who: Identity) -> Iterator[Fold]:
-    """Yield the folds, each with the strength of the actions that cause it."""
+def wrinkle_folds(act: Actions, who: Identity) -> Iterator[Fold]:
+    """Yield the folds, each with the strength of the actions that cause it; their number is always the same."""
     inner, outer, down = act("browInnerUp"), act.both("browOuterUp"), act.both("browDown")
     sneer = act.both("noseSneer")
     for row, y in enumerate((0.66, 0.745, 0.825)):

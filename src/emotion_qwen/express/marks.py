@@ -7,6 +7,7 @@ machines must be able to detect it.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -27,11 +28,22 @@ def mark_text(provenance: Provenance) -> str:
 def with_mark(picture: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, 3) uint8 with the visible word in its lower right corner."""
     height, width = picture.shape[:2]
-    drawn = Image.fromarray(picture)
     size = min(max(round(min(height, width) * 0.04), 9), LARGEST)
-    place = (width - size * 0.6, height - size * 0.5)
-    ImageDraw.Draw(drawn).text(
-        place, MARK, fill="white", font=ImageFont.load_default(size), anchor="rs", stroke_width=max(size // 10, 1),
-        stroke_fill="black",
-    )  # fmt: skip
-    return np.asarray(drawn)
+    font, stroke = _font(size), max(size // 10, 1)
+    left, top, right, bottom = (round(side) for side in font.getbbox(MARK, anchor="rs", stroke_width=stroke))
+    # The corner alone is drawn on, at a whole number of pixels from the place of the text.
+    x, y = width - size * 0.6, height - size * 0.5
+    x1, y1 = max(int(x) + left - 2, 0), max(int(y) + top - 2, 0)
+    x2, y2 = min(int(x) + right + 2, width), min(int(y) + bottom + 2, height)
+    corner = Image.fromarray(np.ascontiguousarray(picture[y1:y2, x1:x2]))
+    ImageDraw.Draw(corner).text(
+        (x - x1, y - y1), MARK, fill="white", font=font, anchor="rs", stroke_width=stroke, stroke_fill="black"
+    )
+    marked = picture.copy()
+    marked[y1:y2, x1:x2] = np.asarray(corner)
+    return marked
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -21,6 +21,10 @@ SHIFT = 4
 CRISP = 1.5
 """Standard deviation in pixels up to which the edges of a blurred shape are anti-aliased first."""
 
+_SHARES = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
+_OTHERS = 1 - _SHARES
+"""Coverage as uint8 -> share of the ink in a pixel, and of what is below it."""
+
 
 def paint(shapes: Sequence[Shape], head: Sequence[float], size: int, fine: int = 2) -> np.ndarray:
     """Paint shapes from back to front.
@@ -101,16 +105,18 @@ def _fill(
     mask = _mask(outlines, (x1, y1, x2, y2), sigma)
     if clip is not None:
         mask = cv2.multiply(mask, clip[y1:y2, x1:x2], scale=1 / 255)
-    part = canvas[y1:y2, x1:x2]
+    x, y, width, height = cv2.boundingRect(mask)  # of what is covered
+    mask, part = mask[y : y + height, x : x + width], canvas[y1 + y : y1 + y + height, x1 + x : x1 + x + width]
+    if not part.size:
+        return
     plain = np.empty(part.shape, np.uint8)
-    cv2.rectangle(plain, (0, 0), (x2 - x1, y2 - y1), ink, cv2.FILLED)
-    weight = mask * np.float32(1 / 255)
-    canvas[y1:y2, x1:x2] = cv2.blendLinear(plain, part, weight, 1 - weight)
+    cv2.rectangle(plain, (0, 0), (width, height), ink, cv2.FILLED)
+    part[:] = cv2.blendLinear(plain, part, cv2.LUT(mask, _SHARES), cv2.LUT(mask, _OTHERS))
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
     """Return points (N, 2) as OpenCV takes them, with `SHIFT` fractional bits."""
-    return np.round(points * (1 << SHIFT)).astype(np.int32)
+    return np.rint(points * (1 << SHIFT)).astype(np.int32)
 
 
 def _mask(outlines: Sequence[Outline], box: tuple[int, int, int, int], sigma: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The drawn face as a mesh: its solid shapes as flat layers in depth, with a morph per facial action.
 
-Soft shadows and wrinkles are left out, because glTF has neither blur nor morphs of opacity. Skin over the eyeballs
-stands for the cutting of the iris to the lids.
+Soft shadows are left out, because glTF has no blur. It has no morphs of opacity either, so a wrinkle is a band that
+widens with its strength. Skin over the eyeballs stands for the cutting of the iris to the lids.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import lru_cache
 import numpy as np
 
 from emotion_qwen.express.face import face_outline
-from emotion_qwen.express.features import INK, SIDES, Actions, brows, eye_lids, eyes, nose
+from emotion_qwen.express.features import INK, SIDES, Actions, brows, eye_lids, eyes, nose, wrinkle_folds
 from emotion_qwen.express.hair import back_hair, front_hair
-from emotion_qwen.express.identities import Identity, identity_of
+from emotion_qwen.express.identities import Identity, identity_of, toned
 from emotion_qwen.express.mesh import PLAIN, HeadMesh
 from emotion_qwen.express.mouth import mouth
-from emotion_qwen.express.scene import Shape, on_head
+from emotion_qwen.express.scene import Shape, on_head, stroke
 from emotion_qwen.express.track import CHANNELS
 
 SOLID, SHARP = 0.72, 0.01
@@ -26,18 +26,33 @@ STEP = 0.0015
 """Distance between layers in units of the scene, so that they do not flicker."""
 COVER = 0.17
 """How far the skin around an eye reaches."""
+GROOVE = 0.8
+"""Width of a wrinkle at full strength, relative to that of the painted one with its soft edge."""
 
 
 def _solid_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
     """Return the shapes from which layers are made; their number does not depend on the frame."""
     act = Actions(frame)
-    shapes = [*back_hair(who), Shape(face_outline(act, who), who.skin), *nose(act, who), *mouth(act, who)]
+    shapes = [
+        *back_hair(who),
+        Shape(face_outline(act, who), who.skin),
+        *_grooves(act, who),
+        *nose(act, who),
+        *mouth(act, who),
+    ]
     waiting = list(_covers(act, who))
     for shape in eyes(act, who):
         if shape.colour == INK and waiting and np.sign(shape.points[:, 0].mean()) == np.sign(waiting[0].points[0, 0]):
             shapes += [waiting.pop(0), waiting.pop(0)]  # over the iris, under the lashes
         shapes.append(shape)
     return [*shapes, *brows(act, who), *front_hair(who)]
+
+
+def _grooves(act: Actions, who: Identity) -> Iterator[Shape]:
+    """Yield the wrinkles as bands, which have no width where there is none."""
+    colour = toned(who.skin, 0.62, 12)
+    for line, width, strength in wrinkle_folds(act, who):
+        yield Shape(on_head(stroke(line, GROOVE * width * min(max(strength, 0.0), 1.0))), colour)
 
 
 def _covers(act: Actions, who: Identity) -> Iterator[Shape]:

@@ -16,6 +16,7 @@ Colour = tuple[float, float, float]
 """Red, green and blue, 0 to 255."""
 FRONT, OUTLINE, BODY, STILL = "front", "outline", "body", "still"
 """How a shape turns: with the surface of the head, as the outline of a rounded body, a little, or not at all."""
+TURNS = (FRONT, OUTLINE, BODY, STILL)
 VIEW = (-1.62, -1.86, 1.62, 1.38)
 """x1, y1, x2, y2 of the square that a picture shows."""
 BODY_SHARE = 0.12
@@ -57,12 +58,19 @@ def spline(points: Sequence[Sequence[float]] | np.ndarray, *, closed: bool = Fal
         (M, D) curve points.
     """
     given = np.asarray(points, float)
+    return _curve(len(given), closed, steps) @ given
+
+
+@lru_cache(maxsize=64)
+def _curve(count: int, closed: bool, steps: int) -> np.ndarray:
+    """Return the matrix (M, count) that turns points into the points of their curve, which depends on them linearly."""
+    given = np.eye(count)
     ends = (given[-1:], given[:2]) if closed else (2 * given[:1] - given[1:2], 2 * given[-1:] - given[-2:-1])
     wide = np.concatenate([ends[0], given, ends[1]])
     t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
     a, b, c, d = (wide[k : len(wide) - 3 + k, None, :] for k in range(4))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    curve = curve.reshape(-1, given.shape[1])
+    curve = curve.reshape(-1, count)
     return curve if closed else np.concatenate([curve, given[-1:]])
 
 
@@ -112,17 +120,20 @@ def lifted(points: np.ndarray, y: float) -> np.ndarray:
 def depth(points: np.ndarray) -> np.ndarray:
     """Return z of the surface of a head at (N, 2) points: an ellipsoid."""
     x, y = points[:, 0], points[:, 1]
-    return 0.82 * np.sqrt(np.clip(1 - (x / 1.02) ** 2 - ((y - 0.05) / 1.5) ** 2, 0.02, 1))
+    return 0.82 * np.sqrt(np.maximum(1 - (x / 1.02) ** 2 - ((y - 0.05) / 1.5) ** 2, 0.02))
 
 
 def on_head(points: np.ndarray, raised: float = 0.0) -> np.ndarray:
     """Return (N, 3) points on the surface of the head, raised from it by so much."""
-    return np.column_stack([points, depth(points) + raised])
+    return at_depth(points, depth(points) + raised)
 
 
 def at_depth(points: np.ndarray, z: float | np.ndarray = 0.0) -> np.ndarray:
     """Return (N, 3) points at the depth `z`."""
-    return np.column_stack([points, np.broadcast_to(z, len(points))])
+    solid = np.empty((len(points), 3))
+    solid[:, :2] = points
+    solid[:, 2] = z
+    return solid
 
 
 def turned(points: np.ndarray, head: Sequence[float] | np.ndarray, turns: str = FRONT) -> np.ndarray:
@@ -162,8 +173,8 @@ def projected(shapes: Sequence[Shape], head: Sequence[float] | np.ndarray, size:
     """
     counts = [len(shape.points) for shape in shapes]
     points, plane = np.concatenate([shape.points for shape in shapes]), np.empty((sum(counts), 2))
-    kinds = np.repeat([shape.turns for shape in shapes], counts)
-    for turns in np.unique(kinds):
-        rows = kinds == turns
+    kinds = np.repeat([TURNS.index(shape.turns) for shape in shapes], counts)
+    for kind, turns in enumerate(TURNS):
+        rows = np.flatnonzero(kinds == kind)
         plane[rows] = on_picture(turned(points[rows], head, turns), size)
     return np.split(plane, np.cumsum(counts)[:-1])

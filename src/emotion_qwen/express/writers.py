@@ -1,4 +1,4 @@
-"""Write a track as the file that its suffix names: JSON, CSV of Live Link Face, glTF, video, or SVG frames."""
+"""Write a track as the file that its suffix names: JSON, CSV of Live Link Face, glTF, video, page, or SVG frames."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.express.film import Watch, write_film
 from emotion_qwen.express.gltf import write_gltf
 from emotion_qwen.express.livelink import write_live_link
+from emotion_qwen.express.player import write_player
 from emotion_qwen.express.rigs import Rig
 from emotion_qwen.express.svg import write_svg_frames
 from emotion_qwen.express.track import ExpressionTrack, write_track
 from emotion_qwen.media.write.film import ENCODINGS
 
-SVG = ".svg"
-SUFFIXES = (".json", ".csv", ".glb", ".gltf", *ENCODINGS, SVG)
+SVG, PAGE = ".svg", ".html"
+SUFFIXES = (".json", ".csv", ".glb", ".gltf", *ENCODINGS, PAGE, SVG)
 """Suffixes of outputs; a name in `.svg` is a folder with a file per frame."""
 
 
@@ -40,7 +41,7 @@ def write_output(track: ExpressionTrack, rig: Rig, identity: str, path: Path, wa
         rig: the face in pictures and glTF.
         identity: of the face.
         path: the file, or the folder of SVG frames.
-        watch: called after each frame of a video.
+        watch: called after each frame of a video or a page.
 
     Raises:
         MediaError: a video cannot be written.
@@ -55,6 +56,8 @@ def write_output(track: ExpressionTrack, rig: Rig, identity: str, path: Path, wa
         write_live_link(track, path)
     elif suffix in (".glb", ".gltf"):
         write_gltf(track, rig, identity, path)
+    elif suffix == PAGE:
+        write_player(track, rig, identity, path, watch)
     elif suffix == SVG:
         write_svg_frames(track, path, identity)
     else:

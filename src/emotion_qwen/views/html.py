@@ -54,7 +54,12 @@ SIZE = (16, 9)
 
 
 def write_html(
-    report: EmotionReport, path: str | Path, *, media: str | Path | None = None, embed_limit: int = EMBED_LIMIT
+    report: EmotionReport,
+    path: str | Path,
+    *,
+    media: str | Path | None = None,
+    embed_limit: int = EMBED_LIMIT,
+    replay: int | None = None,
 ) -> Path:
     """Write a report as a page that opens from disk in any current browser.
 
@@ -64,6 +69,8 @@ def write_html(
         media: the analyzed file; None omits it, and boxes move over an empty stage.
         embed_limit: size in bytes up to which the file is embedded; a larger one is referred to by a relative address.
             Files that browsers cannot play are first converted to a small copy; see `playable`.
+        replay: number of the person whom `media` replays as a synthetic face, at the times of the clip. The page says
+            so, and draws no boxes over it. None: `media` is the analyzed file.
 
     Returns:
         `path`.
@@ -76,15 +83,18 @@ def write_html(
     path = Path(path)
     shown = None if media is None else playable(Path(media), path, embed_limit)
     sound = None if media is None or is_still(report) else wave_peaks(Path(media))
-    text = compose_page(report, shown, sound)
+    text = compose_page(report, shown, sound, replay=replay)
     write_whole(path, text)
     return path
 
 
-def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> str:
+def compose_page(
+    report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None, *, replay: int | None = None
+) -> str:
     """Compose the HTML of the page from a report, its file as browsers play it, and the peaks of its sound."""
     start, end = clip_span(report)
     aids = _aids(report, shown, sound)
+    aids["media"]["replay"] = replay is not None
     style, script = page_style(), page_script()
     return template("page.html").render(
         report=report,
@@ -101,7 +111,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         verified=verification_text(report, aids["say"]),
         examples=examples_text(report, aids["say"]),
         nobody=nobody_note(report, aids["say"], pictured=has_picture(report)),
-        notes=_notes(report, shown, aids["say"]),
+        notes=_notes(report, shown, aids["say"]) if replay is None else [aids["say"]["replay"].format(person=replay)],
         policy=embedded_policy(style, script, *MEDIA),
         style=Markup(style),
         script=Markup(script),

@@ -435,7 +435,7 @@
     byId("play").addEventListener("click", clock.toggle);
     byId("speed").addEventListener("change", (event) => clock.speed(Number(event.target.value)));
     byId("mute").addEventListener("change", (event) => { clock.medium.muted = event.target.checked; });
-    byId("mute-choice").hidden = !clock.medium?.play;
+    byId("mute-choice").hidden = !clock.medium?.play || aids.media.replay;
     document.querySelector(".controls").hidden = false;
     byId("caption").hidden = !report.utterances.length;
   }
@@ -458,6 +458,7 @@
   let width = 0;
   new ResizeObserver(() => { if (rest.clientWidth !== width) { width = rest.clientWidth; balance(); } }).observe(rest);
   if (timed && byId("now-title")) byId("now-title").textContent = say.now;
+  if (aids.media.replay) { byId("boxes").checked = false; byId("boxes-choice").hidden = true; }  // the boxes are of the clip
   byId("boxes").addEventListener("change", drawBoxes);
   buildStage();
   if (byId("bars")?.scrollHeight > byId("bars")?.clientHeight) byId("bars").tabIndex = 0;

@@ -7,15 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import binomtest, rankdata, spearmanr
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.probe.run import FaceAnswer, Probe
 from emotion_qwen.evaluation.probe.stimuli import NEUTRAL
+from emotion_qwen.evaluation.scoring.records import interval
 from emotion_qwen.express.track import EMOTIONS
 
 HALF = 0.5
 """Rate of faces read correctly that counts as detection."""
+DRAWS = 2000
+"""Number of bootstrap draws of identities."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class DoseResponse:
             up to the strongest; None if that is never so.
         slope: least-squares slope of the mean share over the intensity.
         correlation: rank correlation of intensity and mean share; None if the share is constant.
+        correlation_interval: its 95 % percentile bootstrap interval, drawing identities; None with `correlation`.
         low: lower bound of the 95 % interval (Wilson) of the rate at the strongest intensity, `high` the upper one.
     """
 
@@ -45,6 +49,7 @@ class DoseResponse:
     threshold: float | None
     slope: float
     correlation: float | None
+    correlation_interval: tuple[float, float] | None
     low: float
     high: float
 
@@ -68,9 +73,8 @@ def _response(
     hits = [sum(answer.label == emotion for answer in group) for group in groups]
     faces = len(groups[-1])
     rates = tuple(round(hit / max(len(group), 1), 4) for hit, group in zip(hits, groups, strict=True))
-    shares = tuple(
-        round(float(np.mean([(answer.shares or {}).get(emotion, 0.0) for answer in group])), 4) for group in groups
-    )
+    of_faces = np.array([[(answer.shares or {}).get(emotion, 0.0) for answer in group] for group in groups])
+    shares = tuple(round(float(share), 4) for share in of_faces.mean(axis=1))
     interval = binomtest(hits[-1], faces).proportion_ci(method="wilson")
     constant = len(set(shares)) == 1
     return DoseResponse(
@@ -83,9 +87,28 @@ def _response(
         threshold_of(intensities, rates),
         round(float(np.polyfit(intensities, shares, 1)[0]), 4),
         None if constant else round(float(spearmanr(intensities, shares).statistic), 3),
+        None if constant else correlation_interval(of_faces),
         round(float(interval.low), 3),
         round(float(interval.high), 3),
     )
+
+
+def correlation_interval(shares: np.ndarray, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the rank correlation of intensity and mean share.
+
+    Args:
+        shares: (I, N) at I ascending intensities of N identities; identities are drawn with replacement.
+        draws: number of draws.
+        seed: of the draws.
+    """
+    chosen = np.random.default_rng(seed).integers(shares.shape[1], size=(draws, shares.shape[1]))
+    ranks = rankdata(shares[:, chosen].mean(axis=2), axis=0)
+    ranks -= ranks.mean(axis=0)
+    rising = np.arange(len(shares)) - (len(shares) - 1) / 2
+    with np.errstate(invalid="ignore"):  # no correlation where all shares are equal
+        drawn = rising @ ranks / np.sqrt((rising**2).sum() * (ranks**2).sum(axis=0))
+    low, high = interval(drawn[:, None])
+    return round(float(low[0]), 3), round(float(high[0]), 3)
 
 
 def threshold_of(intensities: Sequence[float], rates: Sequence[float]) -> float | None:

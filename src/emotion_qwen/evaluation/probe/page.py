@@ -54,6 +54,13 @@ def threshold_text(response: DoseResponse) -> str:
     return "never" if response.threshold is None else f"{response.threshold:.2f}"
 
 
+def correlation_text(response: DoseResponse) -> str:
+    """Return the rank correlation with its interval, or that there is none."""
+    if response.correlation is None or response.correlation_interval is None:
+        return "none"
+    return "{:+.2f} ({:+.2f} to {:+.2f})".format(response.correlation, *response.correlation_interval)
+
+
 def table_rows(responses: Sequence[DoseResponse]) -> list[tuple[str, ...]]:
     """Return a row per response, with the columns of `HEAD`."""
     return [
@@ -65,7 +72,7 @@ def table_rows(responses: Sequence[DoseResponse]) -> list[tuple[str, ...]]:
             f"{response.low:.0%} to {response.high:.0%}",
             str(response.faces),
             f"{response.slope:+.2f}",
-            "none" if response.correlation is None else f"{response.correlation:+.2f}",
+            correlation_text(response),
             f"{response.shares[0]:.0%}",
         )
         for response in responses

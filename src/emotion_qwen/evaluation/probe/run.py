@@ -131,6 +131,8 @@ def read_probe(path: Path) -> Probe:
             )
             for entry in stored["answers"]
         )
+        if [answer.stimulus for answer in answers] != list(stimuli_of(grid)):
+            raise ValueError("its answers are not those to its grid")
         return Probe(str(stored["model"]), str(stored["rig"]), grid, answers)
     except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
         raise DataError(f"{str(path)!r} is no stored probe ({error!r}); write one with `probe --output`") from error
