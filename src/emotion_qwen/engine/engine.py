@@ -346,8 +346,7 @@ class Engine:
             RequestError: the answer has no token, or prompt and answer are longer than the model's context.
         """
         (tokens,) = self._tokens([answer])
-        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
-        inputs = inputs.to(self.device)
+        inputs = self._prompt(messages)
         length = inputs["input_ids"].shape[1]
         if not tokens:
             raise RequestError(f"{answer!r} has no token to score; give a longer text")
@@ -359,8 +358,12 @@ class Engine:
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
         """Continue a conversation with any number of visuals and turns."""
-        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
-        return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
+        return self._generate(self._prompt(messages), max_new_tokens, Sampling())[0]
+
+    def _prompt(self, messages: Sequence[dict[str, Any]]) -> BatchFeature:
+        return self.processor.apply_chat_template(
+            list(messages), tokenize=True, add_generation_prompt=True, device=self.device
+        ).to(self.device)
 
     def _generate(
         self,
