@@ -59,7 +59,7 @@ def _model_options(command: Callable) -> Callable:
             default=None,
             help="nano, mini (if fetched), a folder, a hub name, or openai:NAME@http://host/v1.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, balanced"),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
         click.option("--start", type=float, default=None, help="Read the video from this second on."),
         click.option("--end", type=float, default=None, help="Read the video until this second."),

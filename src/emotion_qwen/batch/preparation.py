@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.faces import FaceDetector
+from emotion_qwen.media.acceleration import accelerator
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.workers import Isolation, Pool, WorkerError
@@ -89,6 +90,7 @@ def prepare_all(
                 prepared = error
             yield file, prepared
         return
+    accelerator()  # warns here once, rather than in every process
     pool = Pool(preparation, max(1, min(workers, len(files))), Isolation(setup=_one_thread))
     results = pool.results(files, ahead=ahead, size=_size)
     try:
