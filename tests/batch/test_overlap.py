@@ -12,7 +12,8 @@ from tests.batch.slow_preparation import SlowPreparation
 
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.request import Request
-from emotion_qwen.batch import folder, preparation
+from emotion_qwen.batch import folder, following, preparation
+from emotion_qwen.batch.commands import _tell_waiting
 from emotion_qwen.batch.demo import make_demo_clip
 from emotion_qwen.batch.folder import ASKING, READING, analyze_all
 from emotion_qwen.batch.following import Following
@@ -66,6 +67,19 @@ def test_a_model_on_another_device_waits_less_than_a_fifth_of_the_time(monkeypat
     assert seconds[ASKING] >= 64 * 0.15
 
 
+def test_a_run_says_how_long_its_model_waited(monkeypatch, capsys):
+    clock = iter([0.0, 1.0, 4.0, 6.0, 7.0])
+    monkeypatch.setattr(following.time, "perf_counter", lambda: next(clock))
+    shown = Following(2)
+    assert shown.seconds() == {}  # at 0: no stage was told, as with other engines
+    for stage in (READING, ASKING, READING):  # from 1, 4 and 6 on
+        shown.stage(stage)
+    spent = shown.seconds()
+    assert spent == {READING: 4.0, ASKING: 2.0}
+    _tell_waiting(spent)
+    assert capsys.readouterr().err == "the model waited for clips during 67% of 6.0 s\n"
+
+
 def arrays(value, found=None) -> list:
     """Every array and tensor in nested records."""
     found = [] if found is None else found
@@ -92,7 +106,15 @@ def test_no_float_patches_cross_the_border_of_a_process(nano, tmp_path):
 
 @pytest.mark.parametrize(
     ("cores", "device", "expected"),
-    [(2, "cpu", 0), (4, "cpu", 2), (16, "cpu", 4), (1, "cuda", 1), (2, "cuda", 1), (16, "cuda", 15), (96, "cuda", 32)],
+    [
+        (2, "cpu", 0),
+        (4, "cpu", 2),
+        (16, "cpu", 4),
+        (1, "cuda", 1),
+        (2, "service", 1),
+        (16, "cuda", 15),
+        (96, "cuda", 32),
+    ],
 )
 def test_processes_by_cores_and_device(cores, device, expected, monkeypatch):
     monkeypatch.setattr(preparation.os, "sched_getaffinity", lambda process: set(range(cores)))

@@ -51,11 +51,11 @@ def analyzer(nano):
 
 @pytest.fixture(scope="module")
 def prepared(analyzer):
-    """20 seconds in the size of a 720p film, with a person, and with words at two places."""
-    noise = np.random.default_rng(0).integers(0, 255, (1, 404, 720, 3), dtype=np.uint8)
+    """19 seconds of a 720p film in the size at which it is read, with a person, and with words at two places."""
+    noise = np.random.default_rng(0).integers(0, 255, (1, 360, 640, 3), dtype=np.uint8)
     spoken = [Utterance(start, start + 4.0, text) for start, text in zip((1.0, 8.0), WORDS, strict=True)]
-    frames = noise.repeat(40, 0)
-    clip = Clip(frames, np.arange(40) / 2, "made", duration=20.0, size=(1280, 720), utterances=tuple(spoken))
+    frames = noise.repeat(38, 0)
+    clip = Clip(frames, np.arange(38) / 2, "made", duration=19.0, size=(1280, 720), utterances=tuple(spoken))
     return prepare_clip(clip, analyzer.detector, analyzer.engine.processor)
 
 

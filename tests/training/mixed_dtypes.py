@@ -47,9 +47,8 @@ def prepared(start: Path) -> nn.Module:
     return whole.train()
 
 
-def shard(whole: nn.Module) -> None:
-    """Shard as Accelerate does, layer by layer, with products in bfloat16."""
-    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+def shard(whole: nn.Module, policy: MixedPrecisionPolicy) -> None:
+    """Shard as Accelerate does, layer by layer."""
     inner = whole.get_base_model().model
     for block in (*inner.visual.blocks, *inner.language_model.layers):
         fully_shard(block, mp_policy=policy)
@@ -69,30 +68,42 @@ def step(whole: nn.Module, batch: dict) -> dict[str, torch.Tensor]:
     return found
 
 
+POLICIES = {
+    "stored": MixedPrecisionPolicy(),
+    "products": MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32),
+}
+"""Name -> whether parameters are gathered in the dtype that they are stored in, or in that of the products."""
+
+
 def main(folder: str, start: str) -> None:
     """Compare the sharded step of this rank with that of the whole model, and write what differs."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo")
     try:
-        plain, sharded = prepared(Path(start)), prepared(Path(start))
-        model = plain.get_base_model().model
+        whole = prepared(Path(start))
+        model = whole.get_base_model().model
         batch = SampleCollator(load_processor(Path(start)), model.get_rope_index)(samples(4))
         inputs = {name: value for name, value in batch.items() if name != "domains"}
-        shard(sharded)
-        dtypes = {}
-        for parameter in sharded.parameters():
-            kind = "trained" if parameter.requires_grad else "frozen"
-            dtypes.setdefault(kind, set()).add(str(parameter.dtype))
-        mixed = {str(p.dtype) for p in sharded.get_base_model().model.language_model.layers[0].parameters()}
-        wanted, got = step(plain, inputs), step(sharded, inputs)
-        largest = max(value.abs().max().item() for name, value in wanted.items() if name != "loss")
-        result = {
-            "dtypes": {kind: sorted(names) for kind, names in dtypes.items()},
-            "layer": sorted(mixed),
-            "same_names": sorted(wanted) == sorted(got),
-            "loss": abs((wanted["loss"] - got["loss"]).item()),
-            "gradients": max((wanted[name] - got[name]).abs().max().item() for name in wanted) / largest,
-        }
-        (Path(folder) / f"{os.environ['RANK']}.json").write_text(json.dumps(result), encoding="utf-8")
+        wanted = step(whole, inputs)
+        results = {}
+        for name, policy in POLICIES.items():
+            sharded = prepared(Path(start))
+            shard(sharded, policy)
+            dtypes = {}
+            for parameter in sharded.parameters():
+                kind = "trained" if parameter.requires_grad else "frozen"
+                dtypes.setdefault(kind, set()).add(str(parameter.dtype))
+            layer = sharded.get_base_model().model.language_model.layers[0]
+            got = step(sharded, inputs)
+            norm = torch.stack([value.norm() for name, value in wanted.items() if name != "loss"]).norm()
+            difference = torch.stack([(wanted[name] - got[name]).norm() for name in wanted if name != "loss"]).norm()
+            results[name] = {
+                "dtypes": {kind: sorted(names) for kind, names in dtypes.items()},
+                "layer": sorted({str(parameter.dtype) for parameter in layer.parameters()}),
+                "same_names": sorted(wanted) == sorted(got),
+                "loss": abs((wanted["loss"] - got["loss"]).item()),
+                "gradients": (difference / norm).item(),
+            }
+        (Path(folder) / f"{os.environ['RANK']}.json").write_text(json.dumps(results), encoding="utf-8")
     finally:
         torch.distributed.destroy_process_group()

@@ -54,8 +54,7 @@ def open_container(source: Path | BinaryIO) -> av.container.InputContainer:
     """
     # An absolute path prevents FFmpeg from reading the start of "a:b.mp4" as a protocol.
     place = str(source.resolve()) if isinstance(source, Path) else source
-    device = accelerator()
-    return av.open(place, "r", options=_options(), **_TAGS, **({} if device is None else {"hwaccel": device}))
+    return av.open(place, "r", options=_options(), hwaccel=accelerator(), **_TAGS)
 
 
 @contextmanager
