@@ -1,8 +1,8 @@
 """Clips are prepared while the model works, and cross to its process as whole grey levels, never as float patches."""
 
 import dataclasses
-import pickle
 import time
+from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 
 import numpy as np
@@ -101,7 +101,7 @@ def test_no_float_patches_cross_the_border_of_a_process(nano, tmp_path):
     assert len(pictures) == 2 + len(prepared.people) and {array.dtype for array in pictures} == {np.dtype("uint8")}
     # What is sent are these pictures, the sound, and little else: boxes, times, words.
     waves = 0 if prepared.clip.wave is None else prepared.clip.wave.nbytes
-    assert len(pickle.dumps(prepared)) < sum(array.nbytes for array in pictures) + waves + 20_000
+    assert len(ForkingPickler.dumps(prepared)) < sum(array.nbytes for array in pictures) + waves + 20_000
 
 
 @pytest.mark.parametrize(

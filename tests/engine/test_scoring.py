@@ -5,7 +5,7 @@ import pytest
 import torch
 from tests.engine.test_engine import parts, slow_score
 
-from emotion_qwen.engine.scoring import LEAST
+from emotion_qwen.engine.scoring import LEAST, SPARE
 from emotion_qwen.errors import RequestError, ShapeError
 from emotion_qwen.processing.chat import AUDIO_PAD
 from emotion_qwen.records import Clip
@@ -201,6 +201,17 @@ def test_common_words_and_sounds_pass_once(engine, passed, long_visuals):
     wanted = torch.tensor([[slow_score(engine, v, q, "happy")] for v, q in zip(views, questions, strict=True)])
     assert torch.allclose(output.log_likelihood, wanted, atol=1e-4)
     assert (wanted[2] - wanted[3]).abs().max() > 1e-3, "the sounds differ"
+
+
+def test_the_text_before_many_visuals_passes_once(engine, passed, long_visuals):
+    words = {"type": "text", "text": "Oh. "}
+    pictures = [{"type": "image", "image": part["image"]} for part in parts(8)]
+    views = [[picture, *more] for picture in pictures for more in ((), (words,))]
+    output = engine.score(views, QUESTION, ANSWERS)
+    (first, text), (rows, visual), (trees, _) = passed
+    assert (first, rows, trees) == (1, 8, 8) and text >= LEAST and 7 * text > SPARE and visual > 2
+    wanted = torch.tensor([[slow_score(engine, view, QUESTION, answer) for answer in ANSWERS] for view in views])
+    assert torch.allclose(output.log_likelihood, wanted, atol=1e-4) and (wanted[0] - wanted[2]).abs().max() > 1e-3
 
 
 def test_two_videos_of_one_size_are_not_taken_for_each_other(engine, passed, long_visuals):

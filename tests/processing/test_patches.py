@@ -137,13 +137,13 @@ def test_patch_order_and_values_are_the_image_processors():
 
 def test_whole_grey_levels_are_copied_to_the_device_and_become_patches_there(monkeypatch):
     copied = []
-    copy = patches.moved
+    copy = patches.on_device
 
     def counted(pixels, device):
         copied.append((pixels.dtype, device.type))
         return copy(pixels, device)
 
-    monkeypatch.setattr(patches, "moved", counted)
+    monkeypatch.setattr(patches, "on_device", counted)
     frames = np.random.default_rng(0).integers(0, 256, (5, 60, 90, 3), dtype=np.uint8)
     meta = torch.device("meta")
     made = [

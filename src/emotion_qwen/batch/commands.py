@@ -204,8 +204,7 @@ def analyze(
         complete = shard is None or shard.join(joined, everything)
         place = _write_table(joined, table, everything) if table and complete else joined if complete else output
         _tell_counts(len(files), len(waiting), failures, place)
-        if (spent := shown.seconds()) and len(waiting) > TOGETHER:
-            _tell_waiting(spent)
+        _tell_waiting(shown.seconds() if len(waiting) > TOGETHER else {})
     views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
     wrong = failures + unsaved
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
@@ -257,9 +256,11 @@ def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:
 
 
 def _tell_waiting(spent: dict[str, float]) -> None:
-    """Say how long the model waited for clips, by which a user chooses --workers."""
+    """Say how long the model waited for clips, by which a user chooses --workers; nothing if it was not measured."""
     from emotion_qwen.batch.folder import READING
 
+    if not spent:
+        return
     waited, total = spent.get(READING, 0.0), sum(spent.values())
     print(f"the model waited for clips during {waited / total:.0%} of {total:.1f} s", file=sys.stderr, flush=True)
 

@@ -22,12 +22,14 @@ from transformers.cache_utils import Cache
 from transformers.utils.generic import is_flash_attention_requested
 
 from emotion_qwen.engine.encoding import VISUALS
-from emotion_qwen.engine.prompt_trees import PromptTree, TreeBatch, alike, prompt_rests
+from emotion_qwen.engine.prompt_trees import SPARE, PromptTree, TreeBatch, alike, prompt_rests
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.positions import AUDIO, IMAGE, TEXT, VIDEO
 
 LEAST = 4
 """Minimum length in tokens of a shared prefix that is computed separately."""
+SHORT = 512
+"""Maximum number of tokens of visuals whose common text passes apart."""
 POSITIONS = 1024
 """Maximum number of positions whose logits over the whole vocabulary are held in memory together."""
 Tokens = Sequence[int]
@@ -191,15 +193,32 @@ class AnswerScorer:
                 for kind, features in encoded.items()
                 if kind in VISUALS and visuals is not None
             }
-            output = self.model.model(
-                input_ids=beginning.expand(len(rows), -1), attention_mask=mask.new_ones(len(rows), shared),
-                position_ids=positions[:, :1, start : start + shared].expand(-1, len(rows), -1),
-                mm_encoder_outputs=media or None, use_cache=True,
-                past_key_values=DynamicCache(config=self.model.config.text_config),
-            )  # fmt: skip
-            self._beginning = beginning.tolist(), distinct, output.past_key_values
-        places = {visual: place for place, visual in enumerate(distinct)}
-        return self._beginning[2], [places[id(visual)] for visual in shown]
+            cache, places = DynamicCache(config=self.model.config.text_config), positions[:, :1, start : start + shared]
+            if text := self._text_before(beginning, len(rows)):
+                self._extend(cache, beginning[None, :text], places[..., :text])
+                cache = _rows_of(cache, [0] * len(rows))
+            rest, after = beginning[text:].expand(len(rows), -1), places[..., text:].expand(-1, len(rows), -1)
+            self._extend(cache, rest, after, media)
+            self._beginning = beginning.tolist(), distinct, cache
+        row_of = {visual: row for row, visual in enumerate(distinct)}
+        return self._beginning[2], [row_of[id(visual)] for visual in shown]
+
+    def _text_before(self, beginning: torch.Tensor, rows: int) -> int:
+        """Return the length of the text before several short visuals, if its pass of its own saves enough; else 0."""
+        (starts,) = (beginning == self.model.config.vision_start_token_id).nonzero(as_tuple=True)
+        length = int(starts[0]) if len(starts) else 0
+        # Continuing a cache needs a mask, which costs more than it saves if the visual is long.
+        return length if (rows - 1) * length > SPARE and len(beginning) <= SHORT else 0
+
+    def _extend(
+        self, cache: Cache, ids: torch.Tensor, positions: torch.Tensor, media: dict[str, Any] | None = None
+    ) -> None:
+        """Pass (B, L) tokens without padding, and add them to the cache."""
+        rows, length = ids.shape
+        self.model.model(
+            input_ids=ids, attention_mask=ids.new_ones(rows, cache.get_seq_length() + length), position_ids=positions,
+            mm_encoder_outputs=media or None, use_cache=True, past_key_values=cache,
+        )  # fmt: skip
 
     def _score_trees(
         self, cache: Cache, trees: Sequence[PromptTree], answers: Sequence[Sequence[Tokens]], greedy: bool
@@ -212,7 +231,7 @@ class AnswerScorer:
             hidden = self._pass_trees(_rows_of(cache, places), [trees[place] for place in places])
             for tree, output in zip((trees[place] for place in places), hidden, strict=True):
                 # The state before each token of an answer, and that token.
-                before, targets, owners = [], [], []
+                before, targets, owners = list[int](), list[int](), list[tuple[int, int]]()
                 for (row, end), paths in zip(tree.ends, tree.answers, strict=True):
                     states[row] = output[end]
                     for number, (answer, path) in enumerate(zip(answers[row], paths, strict=True)):
@@ -236,8 +255,8 @@ class AnswerScorer:
         for row, tree in enumerate(trees):
             if tree.sounds:
                 embeds[row, list(tree.sounds)] = torch.stack(list(tree.sounds.values())).to(embeds)
-        held = batch.visible.new_ones(*batch.ids.shape, cache.get_seq_length())
-        allowed = torch.cat([held, batch.visible], dim=2)[:, None]
+        cached = batch.visible.new_ones(*batch.ids.shape, cache.get_seq_length())
+        allowed = torch.cat([cached, batch.visible], dim=2)[:, None]
         mask = torch.zeros(allowed.shape, dtype=number, device=device).masked_fill(~allowed, torch.finfo(number).min)
         with _arbitrary_masks(self.model.config.text_config):
             return self.model.model.language_model(

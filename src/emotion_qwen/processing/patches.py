@@ -101,7 +101,7 @@ def video_frame_budget(frames: int, settings: ClipSettings) -> int:
     return max(int(min(settings.video_max_pixels, share)), int(settings.video_min_pixels * 1.05))
 
 
-def moved(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+def on_device(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
     """Copy pixels to a device, for CUDA through pinned memory, so that the copy does not wait for the device."""
     values = torch.from_numpy(np.ascontiguousarray(pixels))
     if device.type == "cuda":
@@ -135,7 +135,7 @@ def picture_patches(
     height, width = smart_resize(height, width, patch * merge, least, most)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    pixels = moved(np.array(picture), device).permute(2, 0, 1).to(torch.float32)
+    pixels = on_device(np.array(picture), device).permute(2, 0, 1).to(torch.float32)
     repeated = normalize(pixels.div_(255)).expand(1, temporal, -1, -1, -1)
     return patchify(repeated, patch, temporal, merge), torch.tensor([[1, height // patch, width // patch]])
 
@@ -192,7 +192,7 @@ def resize_frames(frames: np.ndarray, height: int, width: int, device: torch.dev
     Returns:
         (T, 3, height, width) float32 in 0..1, on the device.
     """
-    pixels = moved(frames, device).permute(0, 3, 1, 2)  # (T, 3, H, W)
+    pixels = on_device(frames, device).permute(0, 3, 1, 2)  # (T, 3, H, W)
     pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
     if pixels.shape[-1] != width:
         wide = pixels.new_empty(*pixels.shape[:-1], width)
