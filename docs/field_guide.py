@@ -55,7 +55,8 @@ PROVENANCE = {
     "took": "seconds of computation",
     "reasoning": "form, temperature and seed of the reasoning, and the beginnings that were given",
     "shares_from": (
-        "how shares of labels were measured behind a service (answers, first token or repeated); absent for a local model"
+        "how shares of labels were measured behind a service (answers, first token or repeated); "
+        "absent for a local model"
     ),
     "facial_actions": "names of the facial actions in order, each with its measured error",
     "asked": "options of the request",
