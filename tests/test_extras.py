@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from emotion_qwen import extras
-from emotion_qwen.errors import MissingPackage
+from emotion_qwen.errors import MissingPackage, RemoteError
+from emotion_qwen.extras import connected_ray
 
 PACKAGES = {
     "train": ["pyarrow", "tokenizers", "peft", "sklearn", "tensorboard"],
@@ -123,3 +125,44 @@ def test_the_list_of_this_test_is_that_of_the_project() -> None:
         for extra in extras.extras_of(requirement, extras.known_extras()):
             brought.setdefault(extra, set()).add(requirement.name)
     assert set(PACKAGES) <= set(brought)
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "line"),
+    [
+        (
+            None,
+            Exception("The current node timed out\nduring startup."),
+            "'this machine' does not answer (The current node timed out during startup.); try again when less else",
+        ),
+        (
+            "10.0.0.1:6379",
+            ConnectionError("no route"),
+            "Ray at '10.0.0.1:6379' does not answer (no route); check --ray-address, or leave it out",
+        ),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch, address, error, line):
+    asked = []
+
+    def init(**options):
+        asked.append(options)
+        raise error
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with pytest.raises(RemoteError) as caught:
+        connected_ray(address, "--ray-address", num_cpus=2)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+    assert asked[0]["address"] == address and asked[0].get("num_cpus") == (None if address else 2)
+
+
+def test_other_faults_of_a_cluster_are_not_hidden(monkeypatch):
+    def init(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with pytest.raises(KeyboardInterrupt):
+        connected_ray(None, "--ray-address")
+    ready = SimpleNamespace(is_initialized=lambda: True)
+    monkeypatch.setitem(sys.modules, "ray", ready)
+    assert connected_ray(None, "--ray-address") is ready

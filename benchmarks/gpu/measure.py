@@ -8,7 +8,7 @@
 | vision | time of transformers' vision transformer over ours, same weights, a clip of about 6,000 tokens | 2 |
 | decode | bytes of weights read per second while writing, in those of the card (measured by copies) | 0.7 |
 | train | share of the card's arithmetic in training steps on full rows of 8,192 tokens (MFU) | 0.45 |
-| folder | clips of 10 s per minute: decoding, faces, model, report | |
+| folder | clips of 3 s per minute: decoding, faces, model, report; and the share of the time that the model waited | |
 
 Every part frees what it made. A part that fails or for which no time is left is reported as such, and the others run.
 Random weights take the same time as trained ones, except for answers, whose length is fixed here.
@@ -38,7 +38,8 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.demo import make_demo_clip
-from emotion_qwen.batch.folder import analyze_all
+from emotion_qwen.batch.folder import READING, analyze_all
+from emotion_qwen.batch.following import Following
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.mixture import Mixture, SampleList
 from emotion_qwen.data.rows import STATE, RowStream
@@ -271,8 +272,10 @@ def folder(size: Size) -> dict[str, Any]:
             files.append(first.with_name(f"{number}.mp4"))
             files[-1].write_bytes(first.read_bytes())
         list(analyze_all(analyzer, files[:2], Request()))
-        took = seconds(size, lambda: list(analyze_all(analyzer, files, Request())))
-    return {"figure": 60 * len(files) / took, "clips": len(files)}
+        shown = Following(len(files))
+        took = seconds(size, lambda: list(analyze_all(analyzer, files, Request(), stage=shown.stage)))
+        waited = shown.seconds()[READING] / took
+    return {"figure": 60 * len(files) / took, "clips": len(files), "waited_for_clips": waited}
 
 
 PARTS: dict[str, Callable[[Size], dict[str, Any]]] = {

@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from types import ModuleType
+from typing import Any
 
 from packaging.requirements import Requirement
 
-from emotion_qwen.errors import MissingPackage
+from emotion_qwen.errors import MissingPackage, RemoteError
 
 DISTRIBUTION = "emotion-qwen"
 DEVELOPMENT = ("dev", "docs")
@@ -106,3 +107,34 @@ def optional(module: str, extra: str | None = None) -> ModuleType:
         if missing is None:
             raise
         raise missing from error
+
+
+def connected_ray(address: str | None, option: str, **here: Any) -> ModuleType:
+    """Import Ray, and connect to a cluster or start one on this machine, unless this was done before.
+
+    Args:
+        address: of a running cluster; None or "" starts one here, without its dashboard.
+        option: name of the option that takes the address, for the error.
+        here: further options for a cluster that is started here, such as `num_cpus`.
+
+    Raises:
+        MissingPackage: Ray is not installed.
+        RemoteError: the cluster does not answer, or does not start in time.
+    """
+    ray = optional("ray", "scale")
+    if ray.is_initialized():
+        return ray
+    options = {} if address else {"include_dashboard": False, **here}
+    try:
+        ray.init(address=address or None, log_to_driver=False, logging_level="warning", **options)
+    except BaseException as error:
+        # A cluster that does not start in time is a plain Exception in Ray.
+        if type(error) is not Exception and not isinstance(error, ConnectionError | RuntimeError | ValueError):
+            raise
+        advice = (
+            f"check {option}, or leave it out to start Ray here" if address else "try again when less else runs here"
+        )
+        raise RemoteError(
+            f"Ray at {address or 'this machine'!r} does not answer ({' '.join(str(error).split())[:200]}); {advice}"
+        ) from error
+    return ray

@@ -177,7 +177,7 @@ PEAK = """
 import resource, sys, torch
 from emotion_qwen.convert.loading import load_model
 from emotion_qwen.model.source import find_model
-import transformers.models.qwen2_5_vl.modeling_qwen2_5_vl
+import peft, transformers.models.qwen2_5_vl.modeling_qwen2_5_vl
 torch.set_num_threads(1)
 source = find_model(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -190,15 +190,23 @@ print((after - before) * 1024 / size)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_memory_stays_below_1_3_of_the_weights(qwen, tmp_path, dtype):
+@pytest.mark.parametrize("kind", ["untied", "tied", "sharded", "adapter"])
+def test_memory_stays_below_1_3_of_the_weights(tmp_path, kind, dtype):
     text = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 24, "vocab_size": 40000}
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [16, 24, 24]}
     config = Qwen2_5_VLConfig(
         text_config={**TEXT, **text, "rope_parameters": rope},
         vision_config={**VISION, "out_hidden_size": 512},
+        tie_word_embeddings=kind == "tied",
         **TOKENS,
     )
-    widen(Qwen2_5_VLForConditionalGeneration(config)).bfloat16().save_pretrained(tmp_path / "q", max_shard_size="40MB")
-    command = [sys.executable, "-c", PEAK, str(tmp_path / "q"), dtype]
+    model = widen(Qwen2_5_VLForConditionalGeneration(config)).bfloat16()
+    model.save_pretrained(tmp_path / "q", max_shard_size="40MB" if kind == "sharded" else "5GB")
+    assert len(list((tmp_path / "q").glob("*.safetensors"))) == 1 or kind == "sharded"
+    name = tmp_path / "q"
+    if kind == "adapter":
+        name = tmp_path / "adapter"
+        lora(with_processor(tmp_path / "q"), name, LANGUAGE)
+    command = [sys.executable, "-c", PEAK, str(name), dtype]
     ratio = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
     assert ratio < 1.3

@@ -24,6 +24,7 @@ def test_a_dry_run_measures_every_part(tmp_path):
     assert all(parts[name]["figure"] > 0 for name in ("vision", "decode", "folder"))
     assert parts["train"]["figure"] is None and parts["train"]["teraflops"] > 0  # no peak is known of a CPU
     assert parts["vision"]["largest_difference"] < 1e-4
+    assert parts["folder"]["clips"] == 3 and 0 < parts["folder"]["waited_for_clips"] < 1
 
 
 @pytest.mark.slow

@@ -5,8 +5,9 @@ import pytest
 import torch
 from tests.engine.test_engine import parts, slow_score
 
-from emotion_qwen.engine.scoring import LEAST
+from emotion_qwen.engine.scoring import LEAST, SPARE
 from emotion_qwen.errors import RequestError, ShapeError
+from emotion_qwen.processing.chat import AUDIO_PAD
 from emotion_qwen.records import Clip
 
 QUESTION = "How does this person feel?"
@@ -177,12 +178,40 @@ def test_views_of_one_visual_with_questions_of_their_own(engine, long_visuals):
 def test_a_visual_passes_once_however_many_views_it_has(engine, passed, long_visuals):
     views = [view for view in about_one_clip() if view and view[0]["type"] == "video"]
     engine.score(views, QUESTION, ["happy", "sad"])
-    starts = [tokens for rows, tokens in passed if rows == 1]
+    assert [rows for rows, _ in passed] == [1, 1, 1, 1], "each video, then all that is asked about it"
+    starts, asked = ([tokens for _, tokens in passed[place::2]] for place in (0, 1))
     alone = [prompt_length(engine, [clip_part(seconds)]) for seconds in (3, 4)]
-    assert len(starts) == 2 and all(0.5 * whole < start < whole for start, whole in zip(starts, alone, strict=True))
-    assert sum(rows * tokens for rows, tokens in passed if rows > 1) < 0.6 * sum(
-        prompt_length(engine, v) for v in views
-    )
+    assert all(0.5 * whole < start < whole for start, whole in zip(starts, alone, strict=True))
+    rests = [prompt_length(engine, view) - starts[view[0] == views[2][0]] for view in views]
+    answers = [len(engine.processor.tokenizer(a, add_special_tokens=False)["input_ids"]) - 1 for a in ("happy", "sad")]
+    assert sum(asked) <= sum(rests) + len(views) * sum(answers), "nothing is filled up"
+
+
+def test_common_words_and_sounds_pass_once(engine, passed, long_visuals):
+    """After one video: the same words before two questions, and two sounds of one length that differ."""
+    film, words = clip_part(3), {"type": "text", "text": "They have just won the game. "}
+    waves = [{"type": "audio", "audio": np.sin(np.arange(8000, dtype=np.float32) / pace) / 3} for pace in (7, 30)]
+    views = [[film, words], [film, words], [film, waves[0], words], [film, waves[1], words], [film, waves[1]]]
+    questions = [QUESTION, "Why?", *[QUESTION] * 3]
+    output = engine.score(views, questions, ["happy"])
+    assert [rows for rows, _ in passed] == [1, 1]
+    lengths = [prompt_length(engine, view) - passed[0][1] for view in views]  # of "Why?", two or three tokens too many
+    sound = int((engine.processor(audio=[waves[0]["audio"]], text=AUDIO_PAD)["mm_token_type_ids"] == 3).sum())
+    assert passed[1][1] < sum(lengths) - sound - 5, "the second sound passes once, and so do the words behind the video"
+    wanted = torch.tensor([[slow_score(engine, v, q, "happy")] for v, q in zip(views, questions, strict=True)])
+    assert torch.allclose(output.log_likelihood, wanted, atol=1e-4)
+    assert (wanted[2] - wanted[3]).abs().max() > 1e-3, "the sounds differ"
+
+
+def test_the_text_before_many_visuals_passes_once(engine, passed, long_visuals):
+    words = {"type": "text", "text": "Oh. "}
+    pictures = [{"type": "image", "image": part["image"]} for part in parts(8)]
+    views = [[picture, *more] for picture in pictures for more in ((), (words,))]
+    output = engine.score(views, QUESTION, ANSWERS)
+    (first, text), (rows, visual), (trees, _) = passed
+    assert (first, rows, trees) == (1, 8, 8) and text >= LEAST and 7 * text > SPARE and visual > 2
+    wanted = torch.tensor([[slow_score(engine, view, QUESTION, answer) for answer in ANSWERS] for view in views])
+    assert torch.allclose(output.log_likelihood, wanted, atol=1e-4) and (wanted[0] - wanted[2]).abs().max() > 1e-3
 
 
 def test_two_videos_of_one_size_are_not_taken_for_each_other(engine, passed, long_visuals):
@@ -192,6 +221,6 @@ def test_two_videos_of_one_size_are_not_taken_for_each_other(engine, passed, lon
     words = {"type": "text", "text": "Oh. "}
     views = [[dark], [bright, words], [bright], [dark, words]]
     output = engine.score(views, QUESTION, ANSWERS)
-    assert [rows for rows, _ in passed] == [2, 4, 4], "both videos, four prompts, their answers"
+    assert [rows for rows, _ in passed] == [2, 2], "both videos, then what is asked about each, with the answers"
     wanted = torch.tensor([[slow_score(engine, view, QUESTION, answer) for answer in ANSWERS] for view in views])
     assert torch.allclose(output.log_likelihood, wanted, atol=1e-4) and (wanted[0] - wanted[2]).abs().max() > 0.01

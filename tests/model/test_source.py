@@ -7,7 +7,9 @@ import socket
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from tests.conftest import copy_model
 
 from emotion_qwen.cli import main
@@ -93,6 +95,45 @@ def test_a_hub_name_is_tried_once(cache, monkeypatch):
     ):
         locate("org/name")
     assert cache == ["org/name"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "line"),
+    [
+        (
+            GatedRepoError,
+            403,
+            "model 'org/name' is gated; accept its terms on its page, then log in with `hf auth login`",
+        ),
+        (
+            RepositoryNotFoundError,
+            401,
+            "the hub has no model of that name that it shows to you; check the spelling, or log",
+        ),
+        (HfHubHTTPError, 503, r"cannot be downloaded \(503 Server Error\); give `nano`"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line(kind, status, line, cache, monkeypatch, tmp_path, capsys):
+    def refuse(self, name, **options):
+        response = httpx.Response(status, request=httpx.Request("GET", "http://hub/api/models/org/name"))
+        raise kind(f"{status} Server Error\nRequest ID: Root=1-6\nCannot access the model.", response=response)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(source_module, "HfApi", lambda: type("Hub", (), {"model_info": refuse})())
+    with pytest.raises(CheckpointError, match=line) as caught:
+        locate("org/name")
+    assert "\n" not in str(caught.value)
+    assert main(["analyze", "--demo", "--model", "org/name"]) == 2
+    (error,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error:")]
+    assert "org/name" in error
+
+
+def test_a_gguf_file_says_what_to_make_of_it(tmp_path):
+    (tmp_path / "model-q8_0.GGUF").write_bytes(b"GGUF")
+    with pytest.raises(
+        CheckpointError, match=r"a language model without vision; make a model of it with `emotion-qwen convert"
+    ):
+        locate(tmp_path / "model-q8_0.GGUF")
 
 
 def test_a_hub_model_in_the_cache_is_taken_from_there(cache, tmp_path):

@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as theirs
 
 from emotion_qwen.errors import MediaError
+from emotion_qwen.processing import patches
 from emotion_qwen.processing.patches import (
     normalize,
     patchify,
+    picture_patches,
     resize_frames,
     smart_resize,
     video_frame_budget,
@@ -130,3 +133,40 @@ def test_patch_order_and_values_are_the_image_processors():
     theirs = processor(frame, return_tensors="pt")["pixel_values"]
     ours, _ = video_patches(frame[None], SETTINGS, 14, 2, 2)
     assert (ours - theirs).abs().max() < 1e-5
+
+
+def test_whole_grey_levels_are_copied_to_the_device_and_become_patches_there(monkeypatch):
+    copied = []
+    copy = patches.on_device
+
+    def counted(pixels, device):
+        copied.append((pixels.dtype, device.type))
+        return copy(pixels, device)
+
+    monkeypatch.setattr(patches, "on_device", counted)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 60, 90, 3), dtype=np.uint8)
+    meta = torch.device("meta")
+    made = [
+        video_patches(frames, SETTINGS, 14, 2, 2, meta),
+        picture_patches(Image.fromarray(frames[0]), SETTINGS, 14, 2, 2, meta),
+    ]
+    plain = [
+        video_patches(frames, SETTINGS, 14, 2, 2),
+        picture_patches(Image.fromarray(frames[0]), SETTINGS, 14, 2, 2),
+    ]
+    assert set(copied) == {(np.dtype("uint8"), "meta"), (np.dtype("uint8"), "cpu")}
+    for (pixels, grid), (wanted, same) in zip(made, plain, strict=True):
+        assert pixels.device.type == "meta" and pixels.shape == wanted.shape and pixels.dtype == torch.float32
+        assert torch.equal(grid, same)
+
+
+@pytest.mark.gpu
+def test_patches_of_a_gpu_are_those_of_the_cpu():
+    frames = np.random.default_rng(0).integers(0, 256, (70, 61, 90, 3), dtype=np.uint8)
+    gpu = torch.device("cuda")
+    fitting = Image.fromarray(frames[0, :56, :84])
+    assert torch.equal(
+        picture_patches(fitting, SETTINGS, 14, 2, 2, gpu)[0].cpu(), picture_patches(fitting, SETTINGS, 14, 2, 2)[0]
+    )
+    ours = video_patches(frames, SETTINGS, 14, 2, 2, gpu)[0].cpu()
+    assert (ours - video_patches(frames, SETTINGS, 14, 2, 2)[0]).abs().max() <= 1e-4

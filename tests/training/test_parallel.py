@@ -22,7 +22,7 @@ from emotion_qwen.training.plan import check_deepspeed, read_settings
 from emotion_qwen.training.run import run_stage
 from emotion_qwen.training.stages import part_digests
 
-from . import mixed_ranks
+from . import mixed_dtypes, mixed_ranks
 from .training_runs import losses
 
 ALL_PARTS = ["vision", "general", "emotion", "gate", "audio", "language"]
@@ -118,6 +118,19 @@ def test_a_fault_of_one_rank_ends_all_of_them(mixed_file, tmp_path):
     assert first["signal"] == second["signal"] == "checkpoint-3, signal 15"
     assert latest_checkpoint(tmp_path / "loss").name == "checkpoint-2"
     assert not (tmp_path / "model" / "model").exists()
+
+
+@pytest.mark.slow
+def test_frozen_parts_in_bfloat16_beside_trained_ones_in_float32_are_sharded(tiny_start, tmp_path):
+    """FSDP gathers both dtypes of a layer together; its step is that of the whole model."""
+    run_two(tmp_path, mixed_dtypes.main, str(tmp_path), str(tiny_start))
+    for rank in range(2):
+        results = json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8"))
+        for found in results.values():
+            assert found["dtypes"] == {"trained": ["torch.float32"], "frozen": ["torch.bfloat16"]}
+            assert found["layer"] == ["torch.bfloat16", "torch.float32"] and found["same_names"]
+        assert results["stored"]["loss"] <= 1e-6 and results["stored"]["gradients"] <= 1e-4, results
+        assert results["products"]["loss"] <= 0.01, results  # norms and the gate are rounded to bfloat16, too
 
 
 def test_sharding_without_gpus_or_launcher_is_refused_in_one_line(config_file, monkeypatch, capsys, tmp_path):

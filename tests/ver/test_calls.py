@@ -9,7 +9,7 @@ import pytest
 from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
-from emotion_qwen.ver.settings import CallSettings, TeacherSettings
+from emotion_qwen.ver.settings import CallSettings, DescribeSettings, TeacherSettings
 from emotion_qwen.ver.store.table import Postponed
 from emotion_qwen.ver.teachers.calls import BudgetSpent, Caller, Ledger, Refused
 
@@ -241,3 +241,23 @@ def test_settings_without_an_address_and_a_damaged_answer_are_named(tmp_path):
         path.write_text("{")
         with pytest.raises(DataError, match="is damaged"):
             ask(made)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "openai:org/name@http://localhost:8000/v1",
+        {"model": "openai:org/name@http://localhost:8000/v1"},
+        {"kind": "endpoint", "url": "http://localhost:8000/v1", "model": "org/name"},
+    ],
+)
+def test_a_teacher_is_named_as_models_are_elsewhere(given):
+    teacher = DescribeSettings.of({"teacher": given}).teacher
+    assert (teacher.kind, teacher.url, teacher.model) == ("endpoint", "http://localhost:8000/v1", "org/name")
+
+
+def test_other_names_of_teachers():
+    teacher = DescribeSettings.of({"teacher": "runs/my-model"}).teacher
+    assert (teacher.kind, teacher.model) == ("local", "runs/my-model")
+    with pytest.raises(SettingsError, match="endpoint 'openai:name' is not a valid model address; write openai:NAME@"):
+        DescribeSettings.of({"teacher": {"model": "openai:name"}})

@@ -25,6 +25,7 @@ from emotion_qwen.batch.engines import (
 )
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
+from emotion_qwen.batch.sharding import TOGETHER
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
 from emotion_qwen.console import quiet, run_command
 from emotion_qwen.errors import EmotionQwenError, SettingsError, printable
@@ -58,7 +59,7 @@ def _model_options(command: Callable) -> Callable:
             default=None,
             help="nano, mini (if fetched), a folder, a hub name, or openai:NAME@http://host/v1.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, balanced"),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
         click.option("--start", type=float, default=None, help="Read the video from this second on."),
         click.option("--end", type=float, default=None, help="Read the video until this second."),
@@ -205,6 +206,7 @@ def analyze(
         complete = shard is None or shard.join(joined, everything)
         place = _write_table(joined, table, everything) if table and complete else joined if complete else output
         _tell_counts(len(files), len(waiting), failures, place)
+        _tell_waiting(shown.seconds() if len(waiting) > TOGETHER else {})
     views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
     wrong = failures + unsaved
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
@@ -253,6 +255,16 @@ def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Pa
 def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:
     counts = f"{waiting - failures} clips analyzed, {files - waiting} before, {failures} failed"
     print(f"{counts}: {place}", file=sys.stderr, flush=True)
+
+
+def _tell_waiting(spent: dict[str, float]) -> None:
+    """Say how long the model waited for clips, by which a user chooses --workers; nothing if it was not measured."""
+    from emotion_qwen.batch.folder import READING
+
+    if not spent:
+        return
+    waited, total = spent.get(READING, 0.0), sum(spent.values())
+    print(f"the model waited for clips during {waited / total:.0%} of {total:.1f} s", file=sys.stderr, flush=True)
 
 
 def _count(output: Path) -> int:

@@ -24,6 +24,7 @@ from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.preparation import Preparation, prepare_all, spare_workers
 from emotion_qwen.batch.sharding import TOGETHER
+from emotion_qwen.engine.endpoint import EndpointEngine
 from emotion_qwen.errors import DataError, InferenceError, MediaError, printable
 from emotion_qwen.files import append, differing, json_line, locked, read_journal, write_whole
 from emotion_qwen.media.speech import Recognizer
@@ -83,8 +84,8 @@ def analyze_all(
     """
     together = TOGETHER if len(files) >= FEWEST else 1
     if workers is None:
-        # Face detection and the model already use two cores; processes pay off only on further ones.
-        workers = spare_workers() if together > 1 else 0
+        remote = isinstance(analyzer.engine, EndpointEngine)
+        workers = spare_workers("service" if remote else analyzer.engine.device.type) if together > 1 else 0
     sources = request.sources or analyzer.sources()
     if sources.recognizer is not None:
         workers = 0  # a loaded recogniser cannot be sent to another process

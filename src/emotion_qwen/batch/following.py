@@ -1,7 +1,11 @@
-"""Show on standard error how far an analysis is: the stage of a single clip, or the number of finished clips."""
+"""Show on standard error how far an analysis is: the stage of a single clip, or the number of finished clips.
+
+The stages are timed, because a model that waits for clips most of the time needs more processes that prepare them.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,10 +38,26 @@ class Following:
         several = (BarColumn(), MofNCompleteColumn()) if count > 1 else (SpinnerColumn(),)
         self._bar = terminal_progress(TextColumn("{task.description}"), *several, TimeElapsedColumn())
         self._task = self._bar.add_task("analyzing", total=count)
+        self._seconds: dict[str, float] = {}
+        self._since: tuple[str, float] | None = None
 
     def stage(self, text: str) -> None:
         """Say what is done with the next clips."""
+        now = time.perf_counter()
+        self._end_stage(now)
+        self._since = text, now
         self._bar.update(self._task, description=text)
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds spent in each stage; empty if no stage was told, as with other engines."""
+        self._end_stage(time.perf_counter())
+        return dict(self._seconds)
+
+    def _end_stage(self, now: float) -> None:
+        if self._since is not None:
+            text, since = self._since
+            self._seconds[text] = self._seconds.get(text, 0.0) + now - since
+            self._since = None
 
     def over(self, clips: Iterator[Any]) -> Iterator[Any]:
         """Count the results of clips."""

@@ -112,7 +112,7 @@ def make_index(clips: Sequence[tuple[LabelledClip, Analysis]], analyzer: Analyze
 @click.option("--labels", default="dfew7", show_default=True, help="Label set, or labels separated by commas.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--model", default=None, help="nano, mini (if fetched), a model or adapter folder, or a hub name.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, balanced")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips.")
 def index(source: Path, to: Path, labels: str, language: str, workers: int | None, **options: str) -> None:

@@ -14,14 +14,18 @@ from typing import Any, TypeVar
 
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.faces import FaceDetector
+from emotion_qwen.media.acceleration import accelerator
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.workers import Isolation, Pool, WorkerError
 
-MOST_WORKERS = 4
+MOST_ON_CPU = 4
+"""Maximum number of processes beside a model on the CPU, which needs the other cores itself."""
+MOST_ELSEWHERE = 32
+"""Maximum number of processes beside a model on another device; each takes about 0.2 GB."""
 MODEL_CORES = 2
-"""Number of cores up to which no processes are used: on two cores, 64 clips took 10.9 s without processes, and 16.9
-and 14.0 s with one and two."""
+"""Number of cores that a model on the CPU keeps: on two cores, 64 clips took 10.9 s without processes, and 16.9 and
+14.0 s with one and two."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,16 @@ class Preparation:
 Source = TypeVar("Source")
 
 
-def spare_workers() -> int:
-    """Return the useful number of processes: one per core beyond those of the model, up to `MOST_WORKERS`."""
-    return min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS)
+def spare_workers(device: str) -> int:
+    """Return the useful number of processes beside a model on a kind of device, such as "cpu" or "cuda".
+
+    A model on the CPU keeps two cores, and there are at most `MOST_ON_CPU` processes. Beside a model on another device
+    or behind a service there is one process per core but one, and at least one, because the cores are free meanwhile.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device == "cpu":
+        return min(max(cores - MODEL_CORES, 0), MOST_ON_CPU)
+    return min(max(cores - 1, 1), MOST_ELSEWHERE)
 
 
 def prepare_all(
@@ -79,6 +90,7 @@ def prepare_all(
                 prepared = error
             yield file, prepared
         return
+    accelerator()  # warns here once, rather than in every process
     pool = Pool(preparation, max(1, min(workers, len(files))), Isolation(setup=_one_thread))
     results = pool.results(files, ahead=ahead, size=_size)
     try:

@@ -17,7 +17,7 @@ from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.folder import Result, analyze_all
 from emotion_qwen.batch.sharding import TOGETHER
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.extras import optional
+from emotion_qwen.extras import connected_ray, optional
 
 
 class ClipActor:
@@ -60,15 +60,15 @@ def analyze_on_ray(
 
     Raises:
         MissingPackage: ray is not installed.
+        RemoteError: the cluster does not answer, or does not start in time.
         SettingsError: the request has a speech recogniser, which cannot be sent to other processes.
     """
-    ray, data = optional("ray", "scale"), optional("ray.data", "scale")
+    optional("ray", "scale")
     if request.sources is not None and request.sources.recognizer is not None:
         raise SettingsError("--transcribe cannot be sent to other processes; give --transcript files with --engine ray")
     if not files:
         return
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
+    ray, data = connected_ray(address, "--ray-address"), optional("ray.data", "scale")
     gpus = int(ray.cluster_resources().get("GPU", 0)) if options.get("device", "auto") != "cpu" else 0
     data.DataContext.get_current().execution_options.preserve_order = True
     data.DataContext.get_current().enable_progress_bars = False

@@ -18,12 +18,12 @@ from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.convert.layouts import PART_NAMES
 from emotion_qwen.convert.text_model import convert_text_model
-from emotion_qwen.convert.text_sources import GGUF_SUFFIX, is_text_source
+from emotion_qwen.convert.text_sources import is_text_source
 from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.errors import CheckpointError, SettingsError, listed
 from emotion_qwen.model.configuration import GROUP_FEATURES
 from emotion_qwen.model.parts import EMOTION, GATE, GENERAL, VISION
-from emotion_qwen.model.source import ADAPTER_CONFIG, locate
+from emotion_qwen.model.source import ADAPTER_CONFIG, GGUF_SUFFIX, locate
 from emotion_qwen.processing.folder import load_processor, save_over, takes_ours
 
 LISTED = 14

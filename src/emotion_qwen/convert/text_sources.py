@@ -15,9 +15,7 @@ from emotion_qwen.convert.shards import ReadableTensor, StoredTensor, read_tenso
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import read_json
 from emotion_qwen.model.parts import HEAD, LANGUAGE
-from emotion_qwen.model.source import TOKENIZER_FILES
-
-GGUF_SUFFIX = ".gguf"
+from emotion_qwen.model.source import GGUF_SUFFIX, TOKENIZER_FILES
 
 
 def is_text_source(source: Path) -> bool:

@@ -99,7 +99,7 @@ class Encoder:
     def _encode(self, kind: str, media: list[Any]) -> None:
         argument, pad, number = KINDS[kind]
         arguments: dict[str, Any] = {"text": [pad] * len(media), argument: media, "padding": True}
-        inputs = self.processor(**arguments).to(self.model.device)
+        inputs = self.processor(**arguments, device=self.model.device).to(self.model.device)
         encoded = self._pass(inputs)[kind]
         counts = (inputs["mm_token_type_ids"] == number).sum(1).tolist()
         tokens = torch.cat(encoded.pooler_output).split(counts)

@@ -20,6 +20,7 @@ from emotion_qwen.convert.loading import load_model
 from emotion_qwen.engine.batches import SHARED, TOKENS, by_visual, fitting, per_view
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.engine.constrained import SchemaGuide
+from emotion_qwen.engine.devices import BALANCED, first_device, is_divided
 from emotion_qwen.engine.encoding import (
     BATCH,
     ENCODED,
@@ -87,14 +88,15 @@ class Engine:
 
         Args:
             name: "nano", "mini", a model folder, an adapter folder (merged into its base), or a hub name.
-            device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+            device: "auto" (a GPU if there is one, all GPUs if it is too small), "cpu", "cuda", "cuda:1", "mps", or
+                "balanced", which divides the layers among all GPUs.
             dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
 
         Raises:
             CheckpointError: there is no model of that name, or it does not fit.
             SettingsError: the device or dtype is not available.
         """
-        place = _device(device)
+        place = first_device(device)
         if dtype not in ("auto", *DTYPES):
             raise SettingsError(unknown_choice("dtype", dtype, ("auto", *DTYPES)))
         number = (
@@ -102,14 +104,16 @@ class Engine:
         )
         source = find_model(name)
         processor = load_processor(source.processor)
+        divided = is_divided(device, source.base, number)
         try:
-            model = load_model(source, dtype=number)
+            model = load_model(source, dtype=number, **({"device_map": BALANCED} if divided else {}))
         except (OSError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
             raise CheckpointError(
                 f"{source.name}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
             ) from error
-        widen(model.to(place))
+        if not divided:
+            widen(model.to(place))
         return cls(model, processor, source.name, source.folder)
 
     has_features = True
@@ -346,8 +350,7 @@ class Engine:
             RequestError: the answer has no token, or prompt and answer are longer than the model's context.
         """
         (tokens,) = self._tokens([answer])
-        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
-        inputs = inputs.to(self.device)
+        inputs = self._prompt(messages)
         length = inputs["input_ids"].shape[1]
         if not tokens:
             raise RequestError(f"{answer!r} has no token to score; give a longer text")
@@ -359,8 +362,12 @@ class Engine:
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
         """Continue a conversation with any number of visuals and turns."""
-        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
-        return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
+        return self._generate(self._prompt(messages), max_new_tokens, Sampling())[0]
+
+    def _prompt(self, messages: Sequence[dict[str, Any]]) -> BatchFeature:
+        return self.processor.apply_chat_template(
+            list(messages), tokenize=True, add_generation_prompt=True, device=self.device
+        ).to(self.device)
 
     def _generate(
         self,
@@ -424,16 +431,3 @@ class Engine:
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:
     encoded = (*MEDIA, *SOUND, ENCODED)
     return {key: value for key, value in inputs.items() if key not in encoded}
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(name)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(
-            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try auto or cpu"
-        ) from error
-    return place

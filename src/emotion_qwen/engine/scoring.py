@@ -2,8 +2,9 @@
 
 The prompts of a batch start with the same text: the system message and, if it precedes the media, the question. This
 prefix passes the language model once, and every row continues from a copy of its cache. If several prompts are about
-one visual, the prefix includes it and passes once per visual. Answers of several tokens pass together, as branches of
-one sequence that do not attend to each other (SpecInfer, Miao et al., 2024, arXiv:2305.09781, section 4).
+one visual, the prefix includes it and passes once per visual, and its prompts and answers follow as one tree
+(`prompt_trees`). Elsewhere, answers of several tokens pass together, as branches of one sequence that do not attend to
+each other.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from transformers.cache_utils import Cache
 from transformers.utils.generic import is_flash_attention_requested
 
 from emotion_qwen.engine.encoding import VISUALS
+from emotion_qwen.engine.prompt_trees import SPARE, PromptTree, TreeBatch, alike, prompt_rests
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.positions import AUDIO, IMAGE, TEXT, VIDEO
 
 LEAST = 4
 """Minimum length in tokens of a shared prefix that is computed separately."""
+SHORT = 512
+"""Maximum number of tokens of visuals whose common text passes apart."""
 POSITIONS = 1024
 """Maximum number of positions whose logits over the whole vocabulary are held in memory together."""
 Tokens = Sequence[int]
@@ -111,13 +115,24 @@ class AnswerScorer:
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         positions, offsets = self.model.model.get_rope_index(**inputs)
         shared = self._shared(ids, mask, inputs["mm_token_type_ids"], visuals is not None)
-        cache = self._continued(ids, mask, shared, positions, encoded, visuals) if shared else None
+        if shared and visuals is not None:
+            cache, places = self._begun(ids, mask, shared, positions, encoded, visuals)
+            starts = (mask == 0).sum(1) + shared
+            sounds = () if "audio" not in encoded else encoded["audio"].pooler_output
+            audio = self.model.config.audio_token_id, sounds
+            trees = [PromptTree() for _ in range(max(places) + 1)]
+            rests = prompt_rests(ids, starts, positions, mask.sum(1, keepdim=True) + offsets, audio)
+            for row, (rest, place) in enumerate(zip(rests, places, strict=True)):
+                trees[place].add(row, rest, answers[row])
+            return self._score_trees(cache, trees, answers, greedy)
+        cache = None
+        if shared:
+            beginning, places = self._begun(ids, mask, shared, positions, encoded, None)
+            cache = _rows_of(beginning, places)
         begins = (mask == 0).sum(1, keepdim=True) + shared  # first column of each row that the cache does not hold
         fresh = (torch.arange(ids.shape[1], device=ids.device) >= begins).to(mask.dtype)[:, shared:]
         visible = torch.cat([mask.new_ones(len(ids), shared), fresh], dim=1)
         continues = any(len(answer) > 1 for row in answers for answer in row)
-        if shared and visuals is not None:
-            encoded = {kind: features for kind, features in encoded.items() if kind not in VISUALS}
         # What a copy of the cache holds stands masked in front of shorter rows, and must not ask for a visual.
         rest = ids[:, shared:].where(fresh.bool(), ids[:, -1:])
         prompt = self.model.model(
@@ -125,7 +140,8 @@ class AnswerScorer:
             past_key_values=cache, mm_encoder_outputs=encoded, use_cache=continues,
         )  # fmt: skip
         states = prompt.last_hidden_state[:, -1]
-        first = self.model.lm_head(states).float().log_softmax(-1)
+        # The last layers may be on another device than the first.
+        first = self.model.lm_head(states).float().log_softmax(-1).to(ids.device)
         beginnings = _padded([[answer[0] for answer in row] for row in answers], ids.device)
         scores = first.gather(1, beginnings)
         same = beginnings == first.argmax(-1, keepdim=True) if greedy else None
@@ -155,7 +171,7 @@ class AnswerScorer:
         whole = not visual or bool(shown[:shared].sum() == shown.sum())
         return shared if shared >= LEAST and whole else 0
 
-    def _continued(
+    def _begun(
         self,
         ids: torch.Tensor,
         mask: torch.Tensor,
@@ -163,8 +179,8 @@ class AnswerScorer:
         positions: torch.Tensor,
         encoded: dict[str, Any],
         visuals: Sequence[Any] | None,
-    ) -> Cache:
-        """Return a cache of B rows with the first `shared` tokens of the prompts; see `__call__`."""
+    ) -> tuple[Cache, list[int]]:
+        """Return a cache with the first `shared` tokens, a row per visual, and the row of each prompt in it."""
         start = int((mask[0] == 0).sum())
         beginning = ids[0, start : start + shared]
         shown = [None] * len(ids) if visuals is None else list(visuals)
@@ -177,17 +193,76 @@ class AnswerScorer:
                 for kind, features in encoded.items()
                 if kind in VISUALS and visuals is not None
             }
-            output = self.model.model(
-                input_ids=beginning.expand(len(rows), -1), attention_mask=mask.new_ones(len(rows), shared),
-                position_ids=positions[:, :1, start : start + shared].expand(-1, len(rows), -1),
-                mm_encoder_outputs=media or None, use_cache=True,
-                past_key_values=DynamicCache(config=self.model.config.text_config),
-            )  # fmt: skip
-            self._beginning = beginning.tolist(), distinct, output.past_key_values
-        cache = copy.deepcopy(self._beginning[2])
-        places = {visual: place for place, visual in enumerate(distinct)}
-        cache.batch_select_indices(torch.tensor([places[id(visual)] for visual in shown], device=ids.device))
-        return cache
+            cache, places = DynamicCache(config=self.model.config.text_config), positions[:, :1, start : start + shared]
+            if text := self._text_before(beginning, len(rows)):
+                self._extend(cache, beginning[None, :text], places[..., :text])
+                cache = _rows_of(cache, [0] * len(rows))
+            rest, after = beginning[text:].expand(len(rows), -1), places[..., text:].expand(-1, len(rows), -1)
+            self._extend(cache, rest, after, media)
+            self._beginning = beginning.tolist(), distinct, cache
+        row_of = {visual: row for row, visual in enumerate(distinct)}
+        return self._beginning[2], [row_of[id(visual)] for visual in shown]
+
+    def _text_before(self, beginning: torch.Tensor, rows: int) -> int:
+        """Return the length of the text before several short visuals, if its pass of its own saves enough; else 0."""
+        (starts,) = (beginning == self.model.config.vision_start_token_id).nonzero(as_tuple=True)
+        length = int(starts[0]) if len(starts) else 0
+        # Continuing a cache needs a mask, which costs more than it saves if the visual is long.
+        return length if (rows - 1) * length > SPARE and len(beginning) <= SHORT else 0
+
+    def _extend(
+        self, cache: Cache, ids: torch.Tensor, positions: torch.Tensor, media: dict[str, Any] | None = None
+    ) -> None:
+        """Pass (B, L) tokens without padding, and add them to the cache."""
+        rows, length = ids.shape
+        self.model.model(
+            input_ids=ids, attention_mask=ids.new_ones(rows, cache.get_seq_length() + length), position_ids=positions,
+            mm_encoder_outputs=media or None, use_cache=True, past_key_values=cache,
+        )  # fmt: skip
+
+    def _score_trees(
+        self, cache: Cache, trees: Sequence[PromptTree], answers: Sequence[Sequence[Tokens]], greedy: bool
+    ) -> BatchScores:
+        """Score the answers after prompts whose visual is in a row of the cache; see `__call__`."""
+        rows, most = len(answers), max(map(len, answers))
+        states: list[torch.Tensor | None] = [None] * rows
+        scores, same = torch.zeros(rows, most), torch.ones(rows, most, dtype=torch.bool)
+        for places in alike(trees):
+            hidden = self._pass_trees(_rows_of(cache, places), [trees[place] for place in places])
+            for tree, output in zip((trees[place] for place in places), hidden, strict=True):
+                # The state before each token of an answer, and that token.
+                before, targets, owners = list[int](), list[int](), list[tuple[int, int]]()
+                for (row, end), paths in zip(tree.ends, tree.answers, strict=True):
+                    states[row] = output[end]
+                    for number, (answer, path) in enumerate(zip(answers[row], paths, strict=True)):
+                        before += [end, *path]
+                        targets += answer
+                        owners += [(row, number)] * len(answer)
+                device = output.device
+                chosen, differing = self._chosen(output[before], torch.tensor(targets, device=device), greedy)
+                place_of = torch.tensor(owners).T
+                scores.index_put_(tuple(place_of), chosen.cpu(), accumulate=True)
+                same[tuple(place_of[:, differing.cpu() > 0])] = False
+        device = self.model.device
+        last = torch.stack([state for state in states if state is not None])
+        return BatchScores(scores.to(device), same.to(device) if greedy else None, last)
+
+    def _pass_trees(self, cache: Cache, trees: Sequence[PromptTree]) -> torch.Tensor:
+        """Return the (T, Q, hidden) states of T trees, whose visuals are in T rows of the cache."""
+        device, number = self.model.device, self.model.dtype
+        batch = TreeBatch.of(trees, device)
+        embeds = self.model.get_input_embeddings()(batch.ids)
+        for row, tree in enumerate(trees):
+            if tree.sounds:
+                embeds[row, list(tree.sounds)] = torch.stack(list(tree.sounds.values())).to(embeds)
+        cached = batch.visible.new_ones(*batch.ids.shape, cache.get_seq_length())
+        allowed = torch.cat([cached, batch.visible], dim=2)[:, None]
+        mask = torch.zeros(allowed.shape, dtype=number, device=device).masked_fill(~allowed, torch.finfo(number).min)
+        with _arbitrary_masks(self.model.config.text_config):
+            return self.model.model.language_model(
+                inputs_embeds=embeds, attention_mask={"full_attention": mask}, position_ids=batch.positions,
+                past_key_values=cache, use_cache=True,
+            ).last_hidden_state  # fmt: skip
 
     def _rest(
         self,
@@ -228,7 +303,7 @@ class AnswerScorer:
             )  # fmt: skip
         real = owner < most
         chosen, differing = torch.zeros(2, *owner.shape, device=device)
-        chosen[real], differing[real] = self._chosen(output.last_hidden_state[real], targets[real], greedy)
+        chosen[real], differing[real] = self._chosen(output.last_hidden_state.to(device)[real], targets[real], greedy)
         sums = torch.zeros(2, rows, most + 1, device=device)
         return sums[0].scatter_add(1, owner, chosen)[:, :most], sums[1].scatter_add(1, owner, differing)[:, :most]
 
@@ -236,7 +311,7 @@ class AnswerScorer:
         """Return (M,) log-likelihoods of the tokens after M states, and (M,) 1 where another token is likelier."""
         likelihoods, others = [], []
         for part, wanted in zip(states.split(POSITIONS), targets.split(POSITIONS), strict=True):
-            logits = self.model.lm_head(part).float()
+            logits = self.model.lm_head(part).float().to(wanted.device)
             likelihoods.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1))
             others.append((logits.argmax(-1) != wanted).float() if greedy else torch.zeros(len(part)).to(logits))
         return torch.cat(likelihoods), torch.cat(others)
@@ -257,6 +332,14 @@ def by_row(
 def _padded(rows: Sequence[Sequence[int]], device: torch.device, value: int = 0) -> torch.Tensor:
     """Return rows of unequal lengths as one tensor, filled up on the right."""
     return pad_sequence([torch.tensor(row, dtype=torch.long, device=device) for row in rows], True, value)
+
+
+def _rows_of(cache: Cache, rows: Sequence[int]) -> Cache:
+    """Return a cache of some rows, each possibly several times; the given one is unchanged."""
+    part = copy.copy(cache)
+    part.layers = [copy.copy(layer) for layer in cache.layers]  # of which new tensors replace those of the given one
+    part.batch_select_indices(torch.tensor(list(rows)))  # on the CPU, as layers may be on several devices
+    return part
 
 
 @contextmanager

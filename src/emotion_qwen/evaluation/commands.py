@@ -54,7 +54,7 @@ def evaluate() -> None:
 @click.option("--option", "options", multiple=True, metavar="TASK.NAME=VALUE", help="Set an option of a task.")
 @click.option("--judge", default=None, help="Model that marks replies if a task needs a judge; named like --model.")
 @click.option("--extractor", default=None, help="Model that extracts emotion words from prose; named like --model.")
-@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps, balanced")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a local model answers together.")
 @click.option("--workers", type=click.IntRange(min=0), default=None, help="Processes that prepare media; 0 for none.")
 @click.option("--replies", is_flag=True, default=None, help="Local models answer with text if a task asks for text.")
@@ -375,7 +375,7 @@ def _show_tasks(console: Console, chosen: Sequence[str]) -> None:
 @click.option("--language", type=click.Choice(list(LANGUAGES)), default="en", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Number of items per task, evenly spaced.")
 @click.option("--split", default="validation", show_default=True, help="validation or test")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, balanced")
 def forgetting(
     before: str,
     after: str,

@@ -21,6 +21,7 @@ import av.video.stream
 from av.format import formats_available
 
 from emotion_qwen.errors import MediaError
+from emotion_qwen.media.acceleration import accelerator
 
 SNIFF = 4096
 
@@ -53,7 +54,7 @@ def open_container(source: Path | BinaryIO) -> av.container.InputContainer:
     """
     # An absolute path prevents FFmpeg from reading the start of "a:b.mp4" as a protocol.
     place = str(source.resolve()) if isinstance(source, Path) else source
-    return av.open(place, "r", options=_options(), **_TAGS)
+    return av.open(place, "r", options=_options(), hwaccel=accelerator(), **_TAGS)
 
 
 @contextmanager

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from emotion_qwen.cache import MINI as MINI_NAME
 from emotion_qwen.cache import fetched_digest, fetched_folder, mini_digest, mini_is_better
@@ -37,6 +43,7 @@ TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Either of these sets makes a tokenizer."""
 IMAGE_FILES = ("processor_config.json", "preprocessor_config.json")
 """Either of these holds the settings of the image processor."""
+GGUF_SUFFIX = ".gguf"
 EXPECTED = "give `nano`, a model folder, an adapter folder, or a hub name like org/name"
 
 
@@ -116,6 +123,11 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
         folder = Path(name).expanduser()
         if folder.is_dir():
             return folder
+        if folder.suffix.lower() == GGUF_SUFFIX and folder.is_file():
+            raise CheckpointError(
+                f"model {str(name)!r} is a GGUF file, which holds a language model without vision; make a model of it "
+                "with `emotion-qwen convert FILE TARGET --vision MODEL`"
+            )
         if folder.exists():
             raise CheckpointError(f"model {str(name)!r} is a file; {EXPECTED}")
     except (OSError, RuntimeError, ValueError) as error:  # no permission, too long, ~ of an unknown user
@@ -252,6 +264,15 @@ def _download(name: str, weights: bool) -> Path:
     try:
         HfApi().model_info(name, timeout=HUB_SECONDS)
         return Path(snapshot_download(name, allow_patterns=_patterns(weights)))
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"model {name!r} is gated; accept its terms on its page, then log in with `hf auth login` or set HF_TOKEN"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"model {name!r} is neither a folder nor in the cache, and the hub has no model of that name that it shows "
+            "to you; check the spelling, or log in with `hf auth login` if it is private"
+        ) from error
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import torch
+from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.settings import ClipSettings
@@ -18,6 +19,8 @@ from emotion_qwen.settings import ClipSettings
 MAX_ASPECT = 200
 _BAND = 32  # output rows per matrix product; small keeps the band narrow, large keeps the product efficient
 _CHUNK = 4  # frames held as float at a time, a multiple of `temporal` or it is rounded up
+_DEVICE_CHUNK = 64  # on an accelerator, where few large products are faster
+CPU = torch.device("cpu")
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's, as in Qwen2.5-VL's preprocessor_config.json
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -98,10 +101,51 @@ def video_frame_budget(frames: int, settings: ClipSettings) -> int:
     return max(int(min(settings.video_max_pixels, share)), int(settings.video_min_pixels * 1.05))
 
 
+def on_device(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Copy pixels to a device, for CUDA through pinned memory, so that the copy does not wait for the device."""
+    values = torch.from_numpy(np.ascontiguousarray(pixels))
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+def picture_patches(
+    picture: Image.Image, settings: ClipSettings, patch: int, temporal: int, merge: int, device: torch.device = CPU
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn a picture into the input of the vision transformer, equal to the bit to `Qwen2VLImageProcessorPil`'s.
+
+    Only whole grey levels are copied to the device, where they become floats and patches.
+
+    Args:
+        picture: RGB.
+        settings: the image budgets.
+        patch: patch side, pixels.
+        temporal: times that the picture is repeated in a patch.
+        merge: side of the group of patches that becomes one token.
+        device: of the patches.
+
+    Returns:
+        (N, 3 * temporal * patch * patch) float32 patches, and their (1, 3) int64 grid of times, rows and columns.
+
+    Raises:
+        MediaError: a picture without pixels, or more than 200 times as long as wide.
+    """
+    width, height = picture.size
+    least, most = settings.image_min_pixels, settings.image_max_pixels
+    height, width = smart_resize(height, width, patch * merge, least, most)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    pixels = on_device(np.array(picture), device).permute(2, 0, 1).to(torch.float32)
+    repeated = normalize(pixels.div_(255)).expand(1, temporal, -1, -1, -1)
+    return patchify(repeated, patch, temporal, merge), torch.tensor([[1, height // patch, width // patch]])
+
+
 def video_patches(
-    frames: np.ndarray, settings: ClipSettings, patch: int, temporal: int, merge: int
+    frames: np.ndarray, settings: ClipSettings, patch: int, temporal: int, merge: int, device: torch.device = CPU
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn sampled frames into the input of the vision transformer.
+
+    Only the uint8 frames are copied to the device, which resizes them.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB. The last frame is repeated until T is a multiple of `temporal`.
@@ -109,6 +153,7 @@ def video_patches(
         patch: patch side, pixels.
         temporal: frames per patch.
         merge: side of the group of patches that becomes one token.
+        device: of the patches; the grid stays on the CPU.
 
     Returns:
         (N, 3 * temporal * patch * patch) float32 patches, and their (1, 3) int64 grid of times, rows and columns.
@@ -121,18 +166,18 @@ def video_patches(
     height, width = smart_resize(frames.shape[1], frames.shape[2], patch * merge, settings.video_min_pixels, budget)
     grid = torch.tensor([[times, height // patch, width // patch]])
     per_time = (height // patch) * (width // patch)
-    pixels = torch.empty(times * per_time, 3 * temporal * patch * patch)
-    step = max(1, _CHUNK // temporal)
+    pixels = torch.empty(times * per_time, 3 * temporal * patch * patch, device=device)
+    step = max(1, (_CHUNK if device.type == "cpu" else _DEVICE_CHUNK) // temporal)
     for first in range(0, times, step):  # in chunks: all frames as float would be several times the size of the result
         part = frames[first * temporal : (first + step) * temporal]
-        floats = normalize(resize_frames(part, height, width))
+        floats = normalize(resize_frames(part, height, width, device))
         if lacking := -len(floats) % temporal:
             floats = torch.cat([floats, floats[-1:].expand(lacking, -1, -1, -1)])
         pixels[first * per_time : (first + step) * per_time] = patchify(floats[None], patch, temporal, merge)
     return pixels, grid
 
 
-def resize_frames(frames: np.ndarray, height: int, width: int) -> torch.Tensor:
+def resize_frames(frames: np.ndarray, height: int, width: int, device: torch.device = CPU) -> torch.Tensor:
     """Resize frames by bicubic interpolation with antialiasing, in float.
 
     The result is `torch.nn.functional.interpolate(mode="bicubic", antialias=True)` without rounding to whole grey
@@ -142,35 +187,37 @@ def resize_frames(frames: np.ndarray, height: int, width: int) -> torch.Tensor:
         frames: (T, H, W, 3) uint8.
         height: pixels.
         width: pixels.
+        device: that computes.
 
     Returns:
-        (T, 3, height, width) float32 in 0..1.
+        (T, 3, height, width) float32 in 0..1, on the device.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, H, W)
+    pixels = on_device(frames, device).permute(0, 3, 1, 2)  # (T, 3, H, W)
     pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
     if pixels.shape[-1] != width:
         wide = pixels.new_empty(*pixels.shape[:-1], width)
-        for out, taken, weights in _bands(pixels.shape[-1], width):
+        for out, taken, weights in _bands(pixels.shape[-1], width, pixels.device):
             wide[..., out] = pixels[..., taken] @ weights.T
         pixels = wide
     if pixels.shape[-2] != height:
         tall = pixels.new_empty(*pixels.shape[:-2], height, width)
-        for out, taken, weights in _bands(pixels.shape[-2], height):
+        for out, taken, weights in _bands(pixels.shape[-2], height, pixels.device):
             torch.matmul(weights, pixels[..., taken, :], out=tall[..., out, :])
         pixels = tall
     return pixels.clamp_(0, 255).div_(255)
 
 
 @functools.lru_cache(maxsize=64)
-def _bands(length: int, size: int) -> tuple[tuple[slice, slice, torch.Tensor], ...]:
+def _bands(length: int, size: int, device: torch.device) -> tuple[tuple[slice, slice, torch.Tensor], ...]:
     """Cut the matrix of a resize into bands: (output span, span of the input it needs, weights)."""
     weights = _cubic_weights(length, size)
     bands = []
-    for first in range(0, size, _BAND):
-        out = slice(first, min(first + _BAND, size))
+    height = _BAND if device.type == "cpu" else size  # an accelerator multiplies the whole matrix faster than its bands
+    for first in range(0, size, height):
+        out = slice(first, min(first + height, size))
         columns = np.flatnonzero(np.abs(weights[out]).sum(0))
         taken = slice(int(columns[0]), int(columns[-1]) + 1)
-        bands.append((out, taken, torch.from_numpy(weights[out, taken].astype(np.float32))))
+        bands.append((out, taken, torch.from_numpy(weights[out, taken].astype(np.float32)).to(device)))
     return tuple(bands)
 
 

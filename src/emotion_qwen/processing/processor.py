@@ -37,7 +37,7 @@ from emotion_qwen.processing.chat import (
 )
 from emotion_qwen.processing.encoded import EncodedVisual, MediumTokens
 from emotion_qwen.processing.mel import mel_windows
-from emotion_qwen.processing.patches import video_patches
+from emotion_qwen.processing.patches import picture_patches, video_patches
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings, HearingSettings
 
@@ -94,6 +94,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         padding: bool | str | None = None,
         padding_side: str | None = None,
         return_tensors: str | None = None,
+        device: str | torch.device = "cpu",
         **ignored: Any,
     ) -> BatchFeature:
         """Tokenize rendered chats and prepare their media, given in reading order.
@@ -109,6 +110,8 @@ class EmotionQwenProcessor(ProcessorMixin):
                 returned as lists, as in transformers, because padding that a caller does not expect counts as text.
             padding_side: "left" or "right"; None uses the tokenizer's.
             return_tensors: type of the returned tensors, as in transformers; None is "pt".
+            device: on which pictures and videos become patches, of which only whole grey levels are copied there. All
+                other tensors stay on the CPU.
 
         Returns:
             input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video, 3 audio), each (B, L); pixel_values
@@ -122,7 +125,8 @@ class EmotionQwenProcessor(ProcessorMixin):
         """
         texts = [text] if isinstance(text, str) else list(text or [])
         sounds, audio_tokens = self._sounds(_flat(audio))
-        data = {**self._pictures(_flat(images)), **self._videos(_flat(videos)), **sounds}
+        place = torch.device(device)
+        data = {**self._pictures(_flat(images), place), **self._videos(_flat(videos), place), **sounds}
         merged = self.image_processor.merge_size**2
         counts = {
             pad: (data[key].prod(-1) // merged).tolist() if key in data else []
@@ -173,29 +177,35 @@ class EmotionQwenProcessor(ProcessorMixin):
                 padded.setdefault(key, []).append(padding + values if on_the_left else values + padding)
         return {key: torch.tensor(values) for key, values in padded.items()}
 
-    def _pictures(self, images: list[Any]) -> dict[str, torch.Tensor]:
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """Sides of patches: pixels, frames, and patches per token."""
+        shape = self.image_processor
+        return shape.patch_size, shape.temporal_patch_size, shape.merge_size
+
+    def _pictures(self, images: list[Any], device: torch.device) -> dict[str, torch.Tensor]:
         if not images:
             return {}
         if encoded := _encoded(images):
             return _features("image", encoded)
         settings = self.settings
-        size = {"shortest_edge": settings.image_min_pixels, "longest_edge": settings.image_max_pixels}
-        pictures = [_picture(image, settings) for image in images]
-        return dict(self.image_processor(images=pictures, size=size, return_tensors="pt"))
+        patches, grids = zip(
+            *(picture_patches(_picture(image, settings), settings, *self._shape, device) for image in images),
+            strict=True,
+        )
+        return {"pixel_values": torch.cat(patches), "image_grid_thw": torch.cat(grids)}
 
-    def _videos(self, videos: list[Any]) -> dict[str, torch.Tensor]:
+    def _videos(self, videos: list[Any], device: torch.device) -> dict[str, torch.Tensor]:
         if not videos:
             return {}
         if encoded := _encoded(videos):
             each = torch.tensor([item.seconds for item in encoded], dtype=torch.float32)
             return {**_features("video", encoded), "second_per_grid_ts": each}
-        settings, shape = self.settings, self.image_processor
+        settings = self.settings
         patches, grids, seconds = [], [], []
         for video in videos:
             clip = video if isinstance(video, Clip) else read_clip(video, settings)
-            pixels, grid = video_patches(
-                clip.frames, settings, shape.patch_size, shape.temporal_patch_size, shape.merge_size
-            )
+            pixels, grid = video_patches(clip.frames, settings, *self._shape, device)
             patches.append(pixels)
             grids.append(grid)
             seconds.append(self.seconds_per_grid(clip))

@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import Any, Protocol
 
-from emotion_qwen.errors import EmotionQwenError, RemoteError
-from emotion_qwen.extras import optional
+from emotion_qwen.errors import EmotionQwenError
+from emotion_qwen.extras import connected_ray
 from emotion_qwen.ver.store.columns import Row
 from emotion_qwen.ver.store.table import Postponed
 from emotion_qwen.workers import Isolation, Job, Pool, WorkerError, attempt
@@ -110,16 +110,7 @@ class RayPool(Pool):
 
     def __init__(self, work: Work, count: int = 2, address: str = "") -> None:
         super().__init__(work, count)
-        self._ray: Any = optional("ray", "scale")
-        if not self._ray.is_initialized():
-            here = {} if address else {"num_cpus": count, "include_dashboard": False}
-            try:
-                self._ray.init(address=address or None, log_to_driver=False, logging_level="warning", **here)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise RemoteError(
-                    f"Ray at {address or 'this machine'!r} does not answer ({' '.join(str(error).split())[:200]}); "
-                    "check --address, or leave it out to start Ray here"
-                ) from error
+        self._ray: Any = connected_ray(address, "--address", num_cpus=count)
         self._task = self._ray.remote(num_cpus=1, max_retries=1)(attempt)
 
     def do(self, item: Row, seconds: float | None = None, job: Job | None = None) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from emotion_qwen.client import LengthField
+from emotion_qwen.client import ENDPOINT, LengthField, parse_endpoint
+from emotion_qwen.errors import SettingsError
 from emotion_qwen.settings import Settings
 
 
@@ -68,7 +69,11 @@ class ListenSettings(Settings):
 
 
 class TeacherSettings(Settings):
-    """The teacher: an OpenAI-compatible endpoint with picture input, or a local model."""
+    """The teacher: an OpenAI-compatible endpoint with picture input, or a local model.
+
+    A text in place of the group, or as `model`, that reads `openai:NAME@http://host/v1` names an endpoint, as in other
+    commands; any other text names a local model.
+    """
 
     kind: Literal["endpoint", "local"] = "local"
     url: str = ""
@@ -81,6 +86,18 @@ class TeacherSettings(Settings):
     temperature: float = Field(0.2, ge=0, le=2)
     structured: Literal["schema", "object", "none"] = "schema"
     """How JSON is requested; if an endpoint refuses schemas, requests are sent without."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, values: Any) -> Any:
+        values = {"model": values} if isinstance(values, str) else values
+        if not isinstance(values, dict) or not str(values.get("model", "")).startswith(ENDPOINT):
+            return values
+        try:
+            url, model = parse_endpoint(values["model"])
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
+        return {**values, "kind": "endpoint", "url": url, "model": model}
 
 
 class CallSettings(Settings):

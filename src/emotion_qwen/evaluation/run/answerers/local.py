@@ -60,7 +60,7 @@ class LocalModel:
         engine: the model.
         batch: number of items that are answered together.
         detector: face detector; None is the default one.
-        workers: processes that prepare items of emotion tasks in advance; None chooses by the number of cores.
+        workers: processes that prepare items of emotion tasks in advance; None chooses by cores and device.
         replies: answer emotion tasks that ask for text with generated text, even if `analyze` has a label for them.
     """
 
@@ -76,7 +76,7 @@ class LocalModel:
     ) -> None:
         self.engine, self.batch, self.name, self.replies = engine, batch, engine.name, replies
         self.analyzer = Analyzer(engine, detector)
-        self.workers = spare_workers() if workers is None else workers
+        self.workers = spare_workers(engine.device.type) if workers is None else workers
         self._clips = OrderedDict[tuple, Clip]()
         self._readers: dict[tuple[str, ...], ViewReader] = {}
         self._ahead: Generator[tuple[Item, PreparedClip | MediaError], None, None] | None = None
