@@ -1,0 +1,1 @@
+"""Recipe of the learned expression generator: extraction, judges, training, measures."""
