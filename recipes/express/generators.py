@@ -7,6 +7,7 @@ Each draws facial actions for shares of emotions; what may be set differs and is
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,16 @@ import torch
 
 from emotion_qwen.express.generator import ExpressionGenerator
 from emotion_qwen.express.generator.gaussian import EmotionGaussians, read_gaussians
+from emotion_qwen.express.generator.learned import GaussianFaces, NetworkFaces
 from emotion_qwen.express.motion import PACE
-from emotion_qwen.express.prototypes import PROTOTYPES
+from emotion_qwen.express.prototypes import PROTOTYPES, expression
 from recipes.express.faces import NEUTRAL, TAUGHT
 
 Settings = dict[str, float]
-GUIDANCE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
-INTENSITY = (1.0, 1.25, 1.5)
+Faces = Callable[[np.ndarray], np.ndarray]
+"""Takes strengths (T, 7) of the emotions and returns actions (T, 52)."""
+GUIDANCE = (0.0, 0.5, 1.0, 1.5, 2.0)
+INTENSITY = (1.0, 1.5)
 DESIGN = {"guidance": 1.0, "temperature": 1.0, "intensity": 1.0}
 """The setting of the normal distributions at which the design measured them."""
 
@@ -39,7 +43,7 @@ class Network:
 
     settings = tuple(
         {"guidance": guidance, "temperature": temperature, "intensity": intensity}
-        for guidance, temperature, intensity in itertools.product(GUIDANCE, (0.8, 1.0, 1.2, 1.4), INTENSITY)
+        for guidance, temperature, intensity in itertools.product(GUIDANCE, (0.8, 1.0, 1.2), INTENSITY)
     )
 
     def __call__(
@@ -51,9 +55,17 @@ class Network:
             torch.from_numpy(strengths_of(shares, intensity)).float(),
             guidance=guidance,
             temperature=temperature,
-            generator=torch.Generator().manual_seed(seed),
+            noise=torch.randn(
+                len(shares), self.model.config.latent_size, generator=torch.Generator().manual_seed(seed)
+            ),
         )
         return frames.double().numpy()
+
+    def take(self, seed: int, *, guidance: float, temperature: float, intensity: float) -> Faces:
+        """Return the faces of one take, relative to rest."""
+        self.model.config.update({"guidance": guidance, "temperature": temperature})
+        faces = NetworkFaces(self.model, seed)
+        return lambda curve: faces(curve * intensity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +76,23 @@ class Gaussians:
 
     settings = tuple(
         {"guidance": guidance, "temperature": temperature, "intensity": intensity}
-        for guidance, temperature, intensity in itertools.product(GUIDANCE, (0.8, 0.9, 1.0, 1.1, 1.2), INTENSITY)
+        for guidance, temperature, intensity in itertools.product((*GUIDANCE, 3.0), (0.9, 1.0, 1.1), INTENSITY)
     )
 
     def __call__(
         self, shares: np.ndarray, seed: int, *, guidance: float, temperature: float, intensity: float
     ) -> np.ndarray:
         """Return actions (B, 52) for shares (B, 7)."""
-        strength, random = strengths_of(shares, intensity), np.random.default_rng(seed)
-        return self.gaussians.draw(shares, strength, random, guidance=guidance, temperature=temperature)
+        strength, noise = (
+            strengths_of(shares, intensity),
+            np.random.default_rng(seed).standard_normal((len(shares), 52)),
+        )
+        return self.gaussians.draw(shares, strength, noise, guidance=guidance, temperature=temperature)
+
+    def take(self, seed: int, *, guidance: float, temperature: float, intensity: float) -> Faces:
+        """Return the faces of one take, relative to rest."""
+        faces = GaussianFaces(self.gaussians, seed, guidance, temperature)
+        return lambda curve: faces(curve * intensity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +111,10 @@ class Table:
         change = strengths_of(shares, intensity)[:, None] * (shares @ PROTOTYPES)
         noise = np.random.default_rng(seed).standard_normal(change.shape)
         return np.where(TAUGHT, self.neutral + change * (1 + PACE.jitter * noise), change).clip(0, 1)
+
+    def take(self, seed: int, *, intensity: float) -> Faces:
+        """Return the faces of one take, relative to rest; they do not depend on the seed."""
+        return lambda curve: expression(curve * intensity)
 
 
 def read_network(folder: Path) -> Network:

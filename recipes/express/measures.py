@@ -7,10 +7,10 @@ an intensity; none is measured while it sees the faces that it should produce.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import scipy.linalg
 
 from emotion_qwen.express.track import EMOTIONS
 from recipes.express.faces import NEUTRAL, TAUGHT, MeasuredFaces
@@ -145,10 +145,10 @@ def frechet(first: np.ndarray, second: np.ndarray, deviation: np.ndarray) -> flo
 
     Measured channels only, in units of their `deviation` (52,).
     """
-    one, two = ((frames / deviation)[:, TAUGHT] for frames in (first, second))
-    covariances = [np.cov(values, rowvar=False) + 1e-6 * np.eye(values.shape[1]) for values in (one, two)]
-    root = np.real(scipy.linalg.sqrtm(covariances[0] @ covariances[1]))
-    return float(((one.mean(0) - two.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root))
+    first, second = ((frames / deviation)[:, TAUGHT] for frames in (first, second))
+    covariances = [np.cov(values, rowvar=False) + 1e-6 * np.eye(values.shape[1]) for values in (first, second)]
+    roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0))  # all real for covariances
+    return float(((first.mean(0) - second.mean(0)) ** 2).sum() + np.trace(sum(covariances)) - 2 * roots.sum())
 
 
 def frechet_of_labels(
@@ -180,7 +180,9 @@ def slow_share(takes: np.ndarray, fps: float) -> float:
     return float(power[np.fft.rfftfreq(takes.shape[1], 1 / fps) < SLOW].sum() / power.sum())
 
 
-def source_leak(train: MeasuredFaces, validation: MeasuredFaces, *, remove_neutral: bool) -> tuple[float, Interval, int]:
+def source_leak(
+    train: MeasuredFaces, validation: MeasuredFaces, *, remove_neutral: bool
+) -> tuple[float, Interval, int]:
     """Return M8: how well a linear classifier tells the source of a picture from its actions, its interval, and n.
 
     Neutral and happy faces only, which both sources have, as many of each source and emotion; 0.5 is chance.
@@ -215,28 +217,59 @@ def source_leak(train: MeasuredFaces, validation: MeasuredFaces, *, remove_neutr
     return float(right.mean()), interval(rounds), len(right)
 
 
-def best_setting(
+@dataclass(frozen=True)
+class Trial:
+    """A setting of a generator, and what it reaches on faces of training people.
+
+    Attributes:
+        setting: fields of the generator.
+        recognised: mean recall of a judge of training people.
+        diversity: relative to real faces.
+        distance: `frechet_of_labels` to real faces.
+    """
+
+    setting: dict[str, float]
+    recognised: float
+    diversity: float
+    distance: float
+
+
+def trials(
     draw: Callable[..., np.ndarray],
     settings: Sequence[dict[str, float]],
     judge: LinearJudge,
-    floor: float,
-    deviation: np.ndarray,
+    real: MeasuredFaces,
     count: int,
-) -> dict[str, float]:
-    """Return the setting that is recognised best by a judge of training people among those that are diverse enough.
+) -> list[Trial]:
+    """Try all settings of a generator on training people.
 
     Args:
         draw: takes shares, a seed and the fields of a setting.
-        settings: to choose from; if none is diverse enough, the most diverse one is returned.
+        settings: to try.
         judge: trained on training people.
-        floor: least `diversity`.
-        deviation: (52,) the unit of the diversity.
+        real: faces of training people.
         count: faces per emotion.
     """
-    shares, labels = one_emotion(count)
+    (shares, labels), deviation = one_emotion(count), real.frames.std(axis=0) + 1e-6
+    unit = diversity(real.frames, real.labels, deviation)
     results = []
     for setting in settings:
         frames = draw(shares, 0, **setting)
-        spread = diversity(frames, labels, deviation)
-        results.append((spread >= floor, np.nanmean(recall(judge(frames), labels)) if spread >= floor else spread))
-    return settings[max(range(len(settings)), key=lambda place: results[place])]
+        spread = diversity(frames, labels, deviation) / unit
+        distance = frechet_of_labels(real, frames, labels, deviation)[0]
+        results.append(Trial(setting, float(np.nanmean(recall(judge(frames), labels))), spread, distance))
+    return results
+
+
+def best_trial(results: Sequence[Trial], farthest: float) -> Trial:
+    """Return the trial that is recognised best among those diverse and near enough to real faces.
+
+    Without a limit on the distance, guidance would win by drawing faces that nobody makes. If no trial keeps both
+    limits, the most diverse one is returned.
+
+    Args:
+        results: of `trials`.
+        farthest: largest distance to real faces.
+    """
+    kept = [trial for trial in results if trial.diversity >= DIVERSE and trial.distance <= farthest]
+    return max(kept, key=lambda t: t.recognised) if kept else max(results, key=lambda t: t.diversity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from torch import nn
 
 from emotion_qwen.express.generator import ExpressionGenerator
 from emotion_qwen.express.generator.configuration import region_of
-from emotion_qwen.express.track import CHANNELS, EMOTIONS, STRONGEST
+from emotion_qwen.express.generator.learned import shares_of
+from emotion_qwen.express.generator.modeling import divergence_of
+from emotion_qwen.express.track import CHANNELS, EMOTIONS
 from recipes.express.faces import NEUTRAL, TAUGHT, MeasuredFaces
 
 EXPRESSED = [place for place in range(len(EMOTIONS)) if place != NEUTRAL]
@@ -43,7 +45,7 @@ class Objective:
     free_bits: float = 0.05
     warm: float = 0.3
     bank: float = 1.0
-    judge: float = 0.1
+    judge: float = 0.03
     target: float = 1.0
     vertices: float = 0.1
     expert_share: float = 0.4
@@ -110,16 +112,6 @@ def draw_batch(
     return Batch(first, second, third, dropped, fourth, fifth, sixth)
 
 
-def shares_of(strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return shares (B, 7) in sum 1 and the intensity (B,) of strengths (B, 7); without any, neutral at 0."""
-    expressed = strengths.copy()
-    expressed[:, NEUTRAL] = 0
-    total = expressed.sum(axis=1)
-    rest = np.eye(len(EMOTIONS))[np.full(len(strengths), NEUTRAL)]
-    shares = np.where((total > 0)[:, None], expressed / np.maximum(total, 1e-9)[:, None], rest)
-    return shares, total.clip(0, STRONGEST)
-
-
 def expert_targets(shares: np.ndarray) -> np.ndarray:
     """Return the experts (B, 6) to which shares of emotions (B, 7) belong; neutral belongs to all."""
     return shares[:, EXPRESSED] + shares[:, [NEUTRAL]] / len(EXPRESSED)
@@ -154,29 +146,34 @@ def training_loss(
         vertices: (52, V) how the actions move a head; None leaves its part out.
     """
     by_label = progress < objective.expert_share and model.config.experts == 6 and model.config.global_gate
-    routing = batch.routing if by_label else None
-    given = {"dropped": batch.dropped, "routing": routing}
-    encoded = model(batch.emotions, batch.intensity, frames=batch.frames, **given)
-    drawn = [model(batch.emotions, batch.intensity, **given) for _ in range(2)]
+    state = model.conditioned(batch.emotions, batch.intensity, dropped=batch.dropped)
+    gate = state.global_gate
+    if by_label:
+        state = replace(state, global_gate=batch.routing)
+    posterior = model.encoded(batch.frames, state)
+    encoded, first, second = (
+        model.decoded(mean + torch.randn_like(mean) * log_deviation.exp(), state)
+        for mean, log_deviation in (posterior, state.prior, state.prior)
+    )
     unit = batch.visible / model.deviation
-    gap = (encoded.actions - batch.frames) * unit
-    first, second = (part.actions * unit for part in drawn)
-    divergence = encoded.divergence.mean(dim=0).clamp_min(objective.free_bits).sum()
+    gap = (encoded - batch.frames) * unit
+    divergence = divergence_of(posterior, state.prior).mean(dim=0).clamp_min(objective.free_bits).sum()
     beta = min(1.0, progress / max(objective.warm, 1e-9))
     parts = {
         "frames": F.huber_loss(gap, torch.zeros_like(gap)),
         "divergence": beta * divergence / gap.shape[1],
-        "target": objective.target * energy_score(first, second, batch.frames * unit),
-        "bank": objective.bank * encoded.bank_loss,
+        "target": objective.target * energy_score(first * unit, second * unit, batch.frames * unit),
+        "bank": objective.bank * state.bank_loss,
     }
     if by_label:
-        gate = model(batch.emotions, batch.intensity).global_gate
-        parts["routing"] = -objective.routing * (batch.target * gate.clamp_min(1e-8).log()).sum(dim=1).mean()
+        parts["routing"] = (
+            -objective.routing * (batch.target * gate.clamp_min(1e-8).log()).sum(dim=1)[~batch.dropped].mean()
+        )
     if judge is not None:
         kept = ~batch.dropped
-        logits = judge(drawn[0].actions[kept].clamp(0, 1))
+        logits = judge(first[kept].clamp(0, 1))
         parts["judge"] = objective.judge * F.cross_entropy(logits, batch.emotions[kept])
     if vertices is not None:
-        moved = (encoded.actions - batch.frames) * batch.visible @ vertices
+        moved = (encoded - batch.frames) * batch.visible @ vertices
         parts["vertices"] = objective.vertices * moved.abs().mean()
     return parts

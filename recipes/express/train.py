@@ -1,9 +1,9 @@
 """Train the expression generator, its ablations, and the normal distributions that it must beat.
 
-    python -m recipes.express.train VARIANT --shapes runs/express/shapes --runs runs/express [--seed 0] [--rig FILE]
+    python -m recipes.express.train gaussian full no_bank --shapes runs/express/shapes --runs runs/express [--rig FILE]
 
-A variant is the whole model ("full") or the model without a part; "gaussian" fits the normal distributions. A run is
-minutes on one core; one that is there already is skipped by `recipes/train_express.sh`.
+A variant is the whole model ("full") or the model without a part; "gaussian" fits the normal distributions. A run takes
+about a minute of one core; one that is there already is skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from emotion_qwen.express.generator import ExpressionGenerator, expression_config
-from emotion_qwen.express.generator.gaussian import fit_gaussians, write_gaussians
+from emotion_qwen.express.generator.gaussian import EmotionGaussians, fit_gaussians, write_gaussians
+from emotion_qwen.express.generator.learned import GAUSSIANS
 from emotion_qwen.express.head_files import load_head
 from emotion_qwen.express.track import CHANNELS
 from emotion_qwen.files import write_whole
@@ -36,6 +37,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 """Variant -> fields of the configuration that differ."""
 GAUSSIAN = "gaussian"
+FACTS = "training.json"
 LEAST_DEVIATION = 0.01
 """Least deviation of a channel that the loss divides by, so that hardly moving channels do not rule it."""
 VERTICES = 100
@@ -52,9 +54,9 @@ class Schedule:
         decay: weight decay.
     """
 
-    steps: int = 2000
-    size: int = 128
-    rate: float = 2e-3
+    steps: int = 1000
+    size: int = 64
+    rate: float = 1.5e-3
     decay: float = 0.01
 
 
@@ -102,7 +104,7 @@ def train_generator(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
-        if step % 500 == 0 or step == schedule.steps - 1:
+        if step % 250 == 0 or step == schedule.steps - 1:
             line = ", ".join(f"{name} {float(value.detach()):.3f}" for name, value in parts.items())
             print(f"step {step}, {time.monotonic() - start:.0f} s: {line}", flush=True)
     return model.eval()
@@ -120,32 +122,45 @@ def vertex_moves(rig: Path, seed: int = 0) -> torch.Tensor:
 
 
 def main() -> None:
-    """Train one variant and write it."""
+    """Train variants and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("variant", choices=[*VARIANTS, GAUSSIAN])
+    parser.add_argument("variants", nargs="+", choices=[*VARIANTS, GAUSSIAN])
     parser.add_argument("--shapes", type=Path, required=True, help="folder written by recipes.express.extract")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--rig", type=Path, default=None, help="head for the loss on vertices")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each variant, with the seeds 0, 1, ...")
     parser.add_argument("--steps", type=int, default=Schedule.steps)
     given = parser.parse_args()
     torch.set_num_threads(1)
     faces = read_measured(given.shapes, "train")
     given.runs.mkdir(parents=True, exist_ok=True)
-    if given.variant == GAUSSIAN:
-        both = with_mirrored(faces)
-        intensity = fit_axes(faces)(both.frames, both.labels)
-        write_gaussians(
-            fit_gaussians(both.frames, both.labels, intensity, TAUGHT), given.runs / "gaussian.safetensors"
-        )
-        return
-    schedule = Schedule(steps=given.steps)
     vertices = vertex_moves(given.rig) if given.rig else None
-    model = train_generator(faces, VARIANTS[given.variant], seed=given.seed, schedule=schedule, vertices=vertices)
-    folder = given.runs / f"{given.variant}-{given.seed}"
+    for seed in range(given.seeds):
+        for variant in given.variants:
+            if variant == GAUSSIAN:
+                write_gaussians(gaussians_of(faces), given.runs / GAUSSIANS)
+            else:
+                run_variant(variant, seed, faces, given.runs, Schedule(steps=given.steps), vertices)
+
+
+def gaussians_of(faces: MeasuredFaces) -> EmotionGaussians:
+    """Return the normal distributions of faces and their mirror images."""
+    both = with_mirrored(faces)
+    return fit_gaussians(both.frames, both.labels, fit_axes(faces)(both.frames, both.labels), TAUGHT)
+
+
+def run_variant(
+    variant: str, seed: int, faces: MeasuredFaces, runs: Path, schedule: Schedule, vertices: torch.Tensor | None
+) -> None:
+    """Train a variant and write it to `runs`, unless it is there."""
+    folder = runs / f"{variant}-{seed}"
+    if (folder / FACTS).exists():
+        return
+    print(f"{variant}, seed {seed}", flush=True)
+    model = train_generator(faces, VARIANTS[variant], seed=seed, schedule=schedule, vertices=vertices)
     model.save_pretrained(folder)
-    facts = {"faces": len(faces), "seed": given.seed, "schedule": asdict(schedule), "objective": asdict(Objective())}
-    write_whole(folder / "training.json", json.dumps(facts, indent=1) + "\n")
+    facts = {"faces": len(faces), "seed": seed, "schedule": asdict(schedule), "objective": asdict(Objective())}
+    write_whole(folder / FACTS, json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

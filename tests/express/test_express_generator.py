@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
+from emotion_qwen.cli import main
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError
 from emotion_qwen.express.generator import SIZES, ExpressionGenerator, expression_config
 from emotion_qwen.express.generator.configuration import NOT_MEASURED, REGIONS, region_of
 from emotion_qwen.express.generator.gaussian import EmotionGaussians, fit_gaussians, read_gaussians, write_gaussians
+from emotion_qwen.express.generator.learned import GaussianFaces, NetworkFaces, at_rest_zero
 from emotion_qwen.express.prototypes import PROTOTYPES
-from emotion_qwen.express.track import CHANNELS, EMOTIONS, PLACE
+from emotion_qwen.express.track import CHANNELS, EMOTIONS, PLACE, read_track
 
 SMALL = {"hidden_size": 12, "latent_size": 5, "expert_size": 9, "bank_codes": 7}
 SHARES = torch.eye(7)
@@ -69,9 +72,9 @@ def test_the_sum_is_that_of_the_gates_and_experts() -> None:
     model, noise = small(), torch.randn(7, 5)
     parts = model(SHARES, INTENSITY, noise=noise)
     row, place = 2, PLACE["browInnerUp"]
-    condition = model._condition(SHARES, INTENSITY, None, None)
+    condition = model.conditioned(SHARES, INTENSITY).condition
     joined = torch.cat([condition, model.bank(condition)[0]], dim=1)
-    outputs = model.experts(torch.cat([joined, parts.latent], dim=1))
+    outputs = model.experts(model.from_condition(joined) + model.from_latent(parts.latent))
     region = REGIONS.index("brow")
     summed = sum(
         parts.global_gate[row, e] * parts.local_gate[row, region, e] * outputs[row, e, place] for e in range(6)
@@ -83,7 +86,7 @@ def test_the_sum_is_that_of_the_gates_and_experts() -> None:
 
 
 def test_experts_computed_together_equal_experts_computed_alone() -> None:
-    layer = small().experts[0]
+    layer = small().from_condition
     inputs = torch.randn(4, layer.weight.shape[1])
     alone = torch.stack([inputs @ layer.weight[e] + layer.bias[e] for e in range(6)], dim=1)
     torch.testing.assert_close(layer(inputs), alone)
@@ -92,11 +95,11 @@ def test_experts_computed_together_equal_experts_computed_alone() -> None:
 
 def test_guidance_0_is_no_guidance_and_more_goes_further_in_the_same_direction() -> None:
     model = small()
-    noise = torch.randn((7, 5), generator=torch.Generator().manual_seed(4))
+    noise = torch.randn(7, 5)
     plain = model(SHARES, INTENSITY, noise=noise).actions
     dropped = model(SHARES, INTENSITY, noise=noise, dropped=torch.ones(7, dtype=torch.bool)).actions
     for guidance in (0.0, 1.5):
-        drawn = model.draw(SHARES, INTENSITY, guidance=guidance, generator=torch.Generator().manual_seed(4))
+        drawn = model.draw(SHARES, INTENSITY, guidance=guidance, noise=noise)
         expected = (plain + guidance * model.taught * (plain - dropped)).clamp(0, 1)
         torch.testing.assert_close(drawn, expected)
     assert (plain - dropped).abs().max() > 0.05
@@ -121,16 +124,13 @@ def test_channels_that_no_data_teaches_are_those_of_the_table() -> None:
     assert not small(facs_prior=False).draw(SHARES, INTENSITY)[:, dead].any()
 
 
-def test_the_same_seed_gives_the_same_faces_and_temperature_0_the_typical_face() -> None:
+def test_the_same_noise_gives_the_same_faces_and_temperature_0_the_typical_face() -> None:
     model = small()
-    first, same, other = (
-        model.draw(SHARES, INTENSITY, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
-    )
+    noise = torch.randn(7, 5)
+    first, same, other = (model.draw(SHARES, INTENSITY, noise=each) for each in (noise, noise, -noise))
     assert torch.equal(first, same) and not torch.equal(first, other)
-    one, two = (
-        model.draw(SHARES, INTENSITY, temperature=0, generator=torch.Generator().manual_seed(s)) for s in (1, 2)
-    )
-    assert torch.equal(one, two)
+    still = [model.draw(SHARES, INTENSITY, temperature=0, noise=each) for each in (noise, -noise)]
+    assert torch.equal(still[0], still[1])
     assert ((first >= 0) & (first <= 1)).all()
 
 
@@ -140,7 +140,8 @@ def test_a_stored_generator_is_read_as_it_was(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir() if path.suffix not in (".json",)] == [".safetensors"]
     again = AutoModel.from_pretrained(tmp_path).eval()
     assert isinstance(again, ExpressionGenerator) and AutoConfig.from_pretrained(tmp_path).guidance == 1.25
-    drawn = [m.draw(SHARES, INTENSITY, generator=torch.Generator().manual_seed(0)) for m in (model, again)]
+    noise = torch.randn(7, 5)
+    drawn = [each.draw(SHARES, INTENSITY, noise=noise) for each in (model, again)]
     assert torch.equal(drawn[0], drawn[1])
     torch.testing.assert_close(again.deviation, model.deviation)
 
@@ -214,13 +215,13 @@ def test_distributions_follow_mean_slope_and_deviation_of_their_faces(tmp_path: 
     gaussians = read_gaussians(tmp_path / "g.safetensors")
     smile, happy = PLACE["mouthSmileLeft"], EMOTIONS.index("happiness")
     assert gaussians.slopes[happy, smile] == pytest.approx(0.3, abs=0.01)
-    shares = np.eye(7)[np.full(4000, happy)]
+    shares, noise = np.eye(7)[np.full(4000, happy)], np.random.default_rng(1).standard_normal((4000, 52))
     for intensity, guidance, expected in ((1.0, 0.0, 0.7), (0.5, 0.0, 0.55), (1.0, 0.5, 0.7 + 0.5 * 0.266)):
-        drawn = gaussians.draw(shares, np.full(4000, intensity), np.random.default_rng(1), guidance=guidance)
+        drawn = gaussians.draw(shares, np.full(4000, intensity), noise, guidance=guidance)
         assert drawn[:, smile].mean() == pytest.approx(expected, abs=0.01)
         assert drawn[:, PLACE["jawOpen"]].std() == pytest.approx(0.02, abs=0.003)
         assert drawn[:, PLACE["cheekSquintLeft"]] == pytest.approx(np.full(4000, intensity * 0.85))
-    still = gaussians.draw(shares[:2], np.ones(2), np.random.default_rng(1), temperature=0.0)
+    still = gaussians.draw(shares[:2], np.ones(2), noise[:2], temperature=0.0)
     assert (still[0] == still[1]).all()
 
 
@@ -232,3 +233,42 @@ def test_a_file_of_other_content_is_no_distribution(tmp_path: Path) -> None:
     write_gaussians(EmotionGaussians(*(np.zeros(3),) * 4, taught), tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="expected .'centres', 'factors'"):
         read_gaussians(tmp_path / "other.safetensors")
+
+
+def test_the_command_uses_a_trained_generator(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    small().save_pretrained(tmp_path / "trained")
+    options = ["--emotion", "disgust", "--seconds", "1", "--output"]
+    tracks = []
+    for name, extra in (("a", ["--seed", "1"]), ("b", ["--seed", "1"]), ("c", ["--seed", "2"])):
+        arguments = ["--generator", str(tmp_path / "trained"), *extra]
+        assert main(["express", *options, str(tmp_path / f"{name}.json"), *arguments]) == 0
+        tracks.append(read_track(tmp_path / f"{name}.json"))
+    assert (tracks[0].frames == tracks[1].frames).all() and (tracks[0].frames != tracks[2].frames).any()
+    assert tracks[0].provenance.details["generator"] == str(tmp_path / "trained")
+    sneer = tracks[0].frames[:, PLACE["noseSneerLeft"]]
+    assert sneer.max() == pytest.approx(1.0, abs=0.1), "what no data teaches comes from the table"
+    config = json.loads((tmp_path / "trained" / "config.json").read_text())
+    (tmp_path / "trained" / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    assert main(["express", *options, str(tmp_path / "d.json"), "--generator", str(tmp_path / "trained")]) == 2
+    assert "another model; expected the model type emotion_qwen_expression" in capsys.readouterr().err
+
+
+def test_a_take_is_at_rest_without_emotion_and_follows_the_curve() -> None:
+    model = small()
+    model.config.temperature = 0.0
+    faces = NetworkFaces(model, seed=0)
+    curve = np.eye(7)[[EMOTIONS.index("neutral"), EMOTIONS.index("fear")]] * np.array([[1.0], [0.5]])
+    frames = faces(curve)
+    expected = model.draw(SHARES[2:3], torch.tensor([0.5]), temperature=0.0)[0].numpy()
+    neutral = model.neutral.numpy()
+    assert frames.shape == (2, 52) and ((frames >= 0) & (frames <= 1)).all()
+    np.testing.assert_allclose(frames[1], ((expected - neutral) / (1 - neutral)).clip(0, 1), atol=1e-5)
+    assert at_rest_zero(neutral[None], neutral).max() == 0
+
+
+def test_a_take_of_the_distributions_keeps_its_noise() -> None:
+    taught = np.array([name not in NOT_MEASURED for name in CHANNELS])
+    gaussians = fit_gaussians(*normal_faces(), taught)
+    frames = GaussianFaces(gaussians, seed=1)(np.eye(7)[[3, 3]])
+    assert (frames[0] == frames[1]).all() and frames[0, PLACE["mouthSmileLeft"]] > 0.3
+    assert (frames != GaussianFaces(gaussians, seed=2)(np.eye(7)[[3, 3]])).any()

@@ -44,7 +44,7 @@ class EmotionGaussians:
         self,
         shares: np.ndarray,
         intensity: np.ndarray,
-        random: np.random.Generator,
+        noise: np.ndarray,
         *,
         guidance: float = 0.0,
         temperature: float = 1.0,
@@ -54,13 +54,12 @@ class EmotionGaussians:
         Args:
             shares: (B, 7) shares of the emotions, in sum 1; a blend has the blended mean and deviation.
             intensity: (B,) 0 to 1.5.
-            random: source of the noise.
+            noise: (B, 52) standard normal. Equal rows give the same variant of each face.
             guidance: how far the mean is pushed away from that of all emotions; 0 is none.
             temperature: factor on the deviation.
         """
         mean = shares @ self.means + (intensity - shares @ self.centres)[:, None] * (shares @ self.slopes)
         mean = mean + guidance * (mean - self.means.mean(axis=0))
-        noise = random.standard_normal((len(shares), len(CHANNELS)))
         mean = mean + temperature * np.einsum("bk,kij,bj->bi", shares, self.factors, noise)
         table = intensity[:, None] * (shares @ PROTOTYPES)
         return np.where(self.taught, mean, table).clip(0, 1)
@@ -84,7 +83,9 @@ def fit_gaussians(
         rows = frames[labels == emotion]
         strength = intensity[labels == emotion]
         centre, spread = strength.mean(), strength.var()
-        slope = (strength - centre) @ (rows - rows.mean(axis=0)) / (len(rows) * spread) if spread > 1e-9 else 0 * rows[0]
+        slope = (
+            (strength - centre) @ (rows - rows.mean(axis=0)) / (len(rows) * spread) if spread > 1e-9 else 0 * rows[0]
+        )
         rest = rows - rows.mean(axis=0) - (strength - centre)[:, None] * slope
         means.append(rows.mean(axis=0))
         slopes.append(slope)

@@ -8,7 +8,6 @@ and a table after the Facial Action Coding System for what no data teaches. None
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -53,6 +52,28 @@ class GeneratedParts(ModelOutput):
     divergence: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class ConditionState:
+    """What a condition fixes, before a latent is drawn.
+
+    Attributes:
+        condition: (B, width).
+        prior: of the latent.
+        global_gate: as in `GeneratedParts`, and so are `local_gate`, `code_use` and `bank_loss`.
+        hidden: (B, experts, expert size) the condition's part of each expert's first layer.
+        fixed: (B, channels) neutral face and table of prototypes.
+    """
+
+    condition: torch.Tensor
+    prior: Normal
+    global_gate: torch.Tensor
+    local_gate: torch.Tensor
+    code_use: torch.Tensor
+    bank_loss: torch.Tensor
+    hidden: torch.Tensor
+    fixed: torch.Tensor
+
+
 class EmotionBank(nn.Module):
     """Codes that a condition attends to; the nearest one is drawn to it, as in vector quantisation.
 
@@ -67,7 +88,7 @@ class EmotionBank(nn.Module):
         self.query = nn.Linear(width, width)
 
     def forward(self, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the attended codes (B, width), the attention (B, codes), and the loss of `GeneratedParts.bank_loss`."""
+        """Return the attended codes (B, width), the attention (B, codes), and `GeneratedParts.bank_loss`."""
         query = self.query(condition)
         attention = (query @ self.codes.T / math.sqrt(self.codes.shape[1])).softmax(dim=1)
         nearest = self.codes[torch.cdist(query, self.codes).argmin(dim=1)]
@@ -115,10 +136,12 @@ class ExpressionGenerator(PreTrainedModel):
         self.prior = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2 * latent))
         self.posterior = nn.Sequential(nn.Linear(channels + width, width), nn.GELU(), nn.Linear(width, 2 * latent))
         joined = (2 if self.bank else 1) * width
-        sizes = [joined + latent, *[config.expert_size] * config.expert_layers, channels]
-        self.experts = nn.Sequential(ExpertLayer(config.experts, sizes[0], sizes[1]))
-        for before, after in itertools.pairwise(sizes[1:]):
-            self.experts.extend([nn.GELU(), ExpertLayer(config.experts, before, after)])
+        self.from_condition = ExpertLayer(config.experts, joined, config.expert_size)
+        self.from_latent = ExpertLayer(config.experts, latent, config.expert_size)
+        self.experts = nn.Sequential(nn.GELU())
+        for _ in range(config.expert_layers - 1):
+            self.experts.extend([ExpertLayer(config.experts, config.expert_size, config.expert_size), nn.GELU()])
+        self.experts.append(ExpertLayer(config.experts, config.expert_size, channels))
         self.global_gate = nn.Linear(joined, config.experts) if config.global_gate else None
         self.local_gate = nn.Linear(joined, len(REGIONS) * config.experts) if config.local_gate else None
         self.neutral = nn.Parameter(torch.empty(channels))
@@ -126,7 +149,9 @@ class ExpressionGenerator(PreTrainedModel):
         columns = [CHANNELS.index(name) for name in config.channels]
         rows = [EMOTIONS.index(name) for name in config.emotions]
         self.register_buffer("table", torch.from_numpy(PROTOTYPES[rows][:, columns]).float())
-        self.register_buffer("circle", torch.tensor([list(config.valence), list(config.arousal)]).float().T.contiguous())
+        self.register_buffer(
+            "circle", torch.tensor([list(config.valence), list(config.arousal)]).float().T.contiguous()
+        )
         self.register_buffer("regions", torch.tensor(config.region_places))
         taught = [float(name not in config.prior_channels) for name in config.channels]
         self.register_buffer("taught", torch.tensor(taught))
@@ -165,7 +190,6 @@ class ExpressionGenerator(PreTrainedModel):
         frames: torch.Tensor | None = None,
         context: torch.Tensor | None = None,
         dropped: torch.Tensor | None = None,
-        routing: torch.Tensor | None = None,
         noise: torch.Tensor | None = None,
     ) -> GeneratedParts:
         """Compute facial actions.
@@ -176,33 +200,54 @@ class ExpressionGenerator(PreTrainedModel):
             frames: (B, channels) actions to encode; without them, the latent comes from the prior.
             context: (B, context_size) further condition, where the configuration has one.
             dropped: (B,) bool, rows without any condition.
-            routing: (B, experts) weights of the experts to use instead of the global gate.
             noise: (B, latent) standard normal noise of the latent; drawn if None.
 
         Raises:
             ShapeError: a tensor has another shape, or a context is missing or not expected.
         """
+        state = self.conditioned(emotions, intensity, context=context, dropped=dropped)
+        normal, divergence = state.prior, None
+        if frames is not None:
+            normal = self.encoded(frames, state)
+            divergence = divergence_of(normal, state.prior)
+        if noise is None:
+            noise = torch.randn_like(normal[0])
+        latent = normal[0] + noise * normal[1].exp()
+        actions = self.decoded(latent, state)
+        return GeneratedParts(
+            actions, latent, state.global_gate, state.local_gate, state.code_use, state.bank_loss, divergence
+        )
+
+    def conditioned(
+        self,
+        emotions: torch.Tensor,
+        intensity: torch.Tensor,
+        *,
+        context: torch.Tensor | None = None,
+        dropped: torch.Tensor | None = None,
+    ) -> ConditionState:
+        """Compute all that does not depend on the latent; see `forward` for the arguments and errors."""
         self._check(emotions, intensity, context)
         condition = self._condition(emotions, intensity, context, dropped)
-        bank_loss = condition.new_zeros(())
-        joined, code_use = condition, condition.new_zeros((len(condition), 0))
+        joined, code_use, bank_loss = condition, condition.new_zeros((len(condition), 0)), condition.new_zeros(())
         if self.bank is not None:
             attended, code_use, bank_loss = self.bank(condition)
             joined = torch.cat([condition, attended], dim=1)
         prior = _normal(self.prior(condition))
-        drawn, divergence = prior, None
-        if frames is not None:
-            drawn = _normal(self.posterior(torch.cat([self._standard(frames), condition], dim=1)))
-            divergence = _divergence(drawn, prior)
-        if noise is None:
-            noise = torch.randn_like(drawn[0])
-        latent = drawn[0] + noise * drawn[1].exp()
-        weights, local = self._gates(joined, routing)
-        outputs = self.experts(torch.cat([joined, latent], dim=1))
-        each = weights[:, :, None] * local.transpose(1, 2)[:, :, self.regions]
-        summed = (each * outputs).sum(dim=1)
-        actions = self.neutral + self._table_part(emotions, intensity, dropped) + self.deviation * self.taught * summed
-        return GeneratedParts(actions, latent, weights, local, code_use, bank_loss, divergence)
+        weights, local = self._gates(joined)
+        fixed = self.neutral + self._table_part(emotions, intensity, dropped)
+        return ConditionState(condition, prior, weights, local, code_use, bank_loss, self.from_condition(joined), fixed)
+
+    def encoded(self, frames: torch.Tensor, state: ConditionState) -> Normal:
+        """Return the posterior of the latent for actions (B, channels)."""
+        relative = (frames - self.neutral) / self.deviation * self.taught
+        return _normal(self.posterior(torch.cat([relative, state.condition], dim=1)))
+
+    def decoded(self, latent: torch.Tensor, state: ConditionState) -> torch.Tensor:
+        """Return the actions (B, channels), not clipped, for latents (B, latent)."""
+        outputs = self.experts(state.hidden + self.from_latent(latent))
+        weights = state.global_gate[:, :, None] * state.local_gate.transpose(1, 2)[:, :, self.regions]
+        return state.fixed + self.deviation * self.taught * (weights * outputs).sum(dim=1)
 
     @torch.no_grad()
     def draw(
@@ -213,7 +258,7 @@ class ExpressionGenerator(PreTrainedModel):
         context: torch.Tensor | None = None,
         guidance: float | None = None,
         temperature: float | None = None,
-        generator: torch.Generator | None = None,
+        noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Draw facial actions (B, channels), 0 to 1, without an example to encode.
 
@@ -224,14 +269,16 @@ class ExpressionGenerator(PreTrainedModel):
             guidance: how far the result is pushed away from that without a condition; the configuration's by default.
                 Channels of `config.prior_channels` are not pushed.
             temperature: factor on the noise of the latent; the configuration's by default. 0 gives the typical face.
-            generator: source of the noise.
+            noise: (B, latent) standard normal; drawn if None. Equal rows give the same variant of each face.
 
         Raises:
             ShapeError: as in `forward`.
         """
         push = self.config.guidance if guidance is None else guidance
         spread = self.config.temperature if temperature is None else temperature
-        noise = torch.randn((len(emotions), self.config.latent_size), generator=generator).to(emotions) * spread
+        if noise is None:
+            noise = torch.randn((len(emotions), self.config.latent_size)).to(emotions)
+        noise = noise * spread
         actions = self(emotions, intensity, context=context, noise=noise).actions
         if push:
             every = torch.ones(len(emotions), dtype=torch.bool, device=emotions.device)
@@ -274,12 +321,10 @@ class ExpressionGenerator(PreTrainedModel):
         part = intensity[:, None] * (emotions @ self.table) * weight
         return part if dropped is None else torch.where(dropped[:, None], part * (1 - self.taught), part)
 
-    def _gates(self, joined: torch.Tensor, routing: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _gates(self, joined: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the global (B, experts) and the local weights (B, regions, experts)."""
         batch, count = len(joined), self.config.experts
-        if routing is not None:
-            weights = routing
-        elif self.global_gate is not None:
+        if self.global_gate is not None:
             weights = self.global_gate(joined).float().softmax(dim=1).to(joined)
         else:
             weights = joined.new_full((batch, count), 1 / count)
@@ -287,17 +332,13 @@ class ExpressionGenerator(PreTrainedModel):
             return weights, joined.new_ones((batch, len(REGIONS), count))
         return weights, self.local_gate(joined).view(batch, len(REGIONS), count).sigmoid()
 
-    def _standard(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return actions relative to the neutral face, in units of each channel's deviation; 0 where none is taught."""
-        return (frames - self.neutral) / self.deviation * self.taught
-
 
 def _normal(values: torch.Tensor) -> Normal:
     mean, spread = values.chunk(2, dim=1)
     return mean, LARGEST_LOG_DEVIATION * torch.tanh(spread / LARGEST_LOG_DEVIATION)
 
 
-def _divergence(first: Normal, second: Normal) -> torch.Tensor:
+def divergence_of(first: Normal, second: Normal) -> torch.Tensor:
     """Return the Kullback-Leibler divergence of `first` from `second` in each dimension, (B, latent)."""
     gap = (first[0] - second[0]) / second[1].exp()
     ratio = first[1] - second[1]
