@@ -50,13 +50,13 @@ from recipes.express.measures import (
 
 Generator = Network | Gaussians | Table
 DIGITS = 3
-TRIED, DRAWN, BLENDED = 100, 300, 40
+TRIED, DRAWN, BLENDED = 60, 200, 20
 """Faces per emotion to choose a setting, faces per emotion to measure, and faces per blend."""
-TAKES = 8
-"""Takes of one expression whose variation over time is measured."""
-VARIANTS = 3
+TAKES, SECONDS = 4, 3.0
+"""Takes of one expression whose variation over time is measured, and their length."""
+VARIANTS = 2
 """Faces per emotion and identity that are rendered."""
-SIZE = 320
+SIZE = 224
 """Side of a rendered face, pixels."""
 
 
@@ -123,9 +123,10 @@ def takes_share(generator: Generator, setting: dict[str, float]) -> float:
     """Return the share of the variance between takes of one track that is slow; the mean over the emotions."""
     shares = []
     for name in EMOTIONS:
-        frames = held(emotion_weights({name: 1.0}), 4.0)
+        frames = held(emotion_weights({name: 1.0}), SECONDS)
         tracks = [
-            make_track(frames, 4.0, seed=seed, faces=generator.take(seed, **setting)).frames for seed in range(TAKES)
+            make_track(frames, SECONDS, seed=seed, faces=generator.take(seed, **setting)).frames
+            for seed in range(TAKES)
         ]
         shares.append(slow_share(np.stack(tracks), 30.0))
     return float(np.mean(shares))
@@ -197,7 +198,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--face-api", type=Path, default=None, help="folder `model` of the unpacked npm package")
     parser.add_argument("--model", action="append", default=[], help="our models that read rendered faces")
-    parser.add_argument("--rounds", type=int, default=20, help="judges for intervals")
+    parser.add_argument("--rounds", type=int, default=12, help="judges for intervals")
     given = parser.parse_args()
     torch.set_num_threads(1)
     judged = Judged(given.shapes, given.rounds)

@@ -11,7 +11,7 @@ from torch import nn
 
 from emotion_qwen.express.generator import ExpressionGenerator
 from emotion_qwen.express.generator.configuration import region_of
-from emotion_qwen.express.generator.learned import shares_of
+from emotion_qwen.express.generator.learned import shares_and_intensity
 from emotion_qwen.express.generator.modeling import divergence_of
 from emotion_qwen.express.track import CHANNELS, EMOTIONS
 from recipes.express.faces import NEUTRAL, TAUGHT, MeasuredFaces
@@ -99,7 +99,7 @@ def draw_batch(
     mix = np.stack([part, 1 - part])
     frames = (mix[:, :, None] * faces.frames[rows]).sum(axis=0)
     strengths = (mix[:, :, None] * intensity[rows][:, :, None] * np.eye(len(EMOTIONS))[labels]).sum(axis=0)
-    shares, strength = shares_of(strengths)
+    shares, strength = shares_and_intensity(strengths)
     alone = np.eye(len(EMOTIONS))[labels[0]]
     shares = np.where((part == 1)[:, None], alone, shares)  # an emotion at intensity 0 is still that emotion
     target = expert_targets(shares)

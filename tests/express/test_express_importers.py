@@ -115,9 +115,7 @@ def changed(column: int, value: float) -> np.ndarray:
     ],
 )
 def test_odd_arrays_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
-    np.save(tmp_path / "s.npy", values, allow_pickle=True) if values.dtype == object else np.save(
-        tmp_path / "s.npy", values
-    )
+    np.save(tmp_path / "s.npy", values)
     with pytest.raises(DataError, match=message) as error:
         read_recording("express4d", tmp_path / "s.npy")
     assert "\n" not in str(error.value) and str(error.value).startswith("s.npy")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from emotion_qwen.express.generator import ExpressionGenerator, expression_config
-from emotion_qwen.express.generator.learned import shares_of
+from emotion_qwen.express.generator.learned import shares_and_intensity
 from emotion_qwen.express.track import EMOTIONS, PLACE
 from recipes.express.faces import MIRROR, NEUTRAL, TAUGHT, MeasuredFaces, fit_axes, with_mirrored
 from recipes.express.objective import MOUTH, Objective, draw_batch, energy_score, expert_targets, training_loss
@@ -69,7 +69,7 @@ def test_shares_and_experts_of_strengths() -> None:
     strengths[0, [0, 2]] = 0.6, 0.3
     strengths[1, NEUTRAL] = 1.0
     strengths[2, 3] = 2.0
-    shares, intensity = shares_of(strengths)
+    shares, intensity = shares_and_intensity(strengths)
     assert shares[0, [0, 2]] == pytest.approx([2 / 3, 1 / 3]) and intensity == pytest.approx([0.9, 0.0, 1.5])
     assert shares[1, NEUTRAL] == 1
     assert expert_targets(shares).sum(axis=1) == pytest.approx(np.ones(3))

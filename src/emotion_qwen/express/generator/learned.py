@@ -24,7 +24,7 @@ TOGETHER = 2048
 GAUSSIANS = "gaussians.safetensors"
 
 
-def shares_of(strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shares_and_intensity(strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return shares (B, 7) in sum 1 and the intensity (B,) of strengths (B, 7); without any, neutral at 0."""
     expressed = strengths.copy()
     expressed[:, NEUTRAL] = 0
@@ -55,7 +55,7 @@ class NetworkFaces:
 
     def __call__(self, curve: np.ndarray) -> np.ndarray:
         """Return the actions (T, 52) for the strengths (T, 7) of the emotions."""
-        shares, intensity = (torch.from_numpy(part).float() for part in shares_of(curve))
+        shares, intensity = (torch.from_numpy(part).float() for part in shares_and_intensity(curve))
         parts = [
             self._model.draw(some, strength, noise=self._noise.expand(len(some), -1))
             for some, strength in zip(shares.split(TOGETHER), intensity.split(TOGETHER), strict=True)
@@ -79,7 +79,7 @@ class GaussianFaces:
 
     def __call__(self, curve: np.ndarray) -> np.ndarray:
         """Return the actions (T, 52) for the strengths (T, 7) of the emotions."""
-        shares, intensity = shares_of(curve)
+        shares, intensity = shares_and_intensity(curve)
         frames = self._gaussians.draw(
             shares,
             intensity,
@@ -96,14 +96,18 @@ def read_faces(folder: Path, seed: int) -> NetworkFaces:
     Raises:
         CheckpointError: the folder holds no generator of all channels and emotions.
     """
-    if not (folder / "config.json").is_file():  # transformers would look for it on a hub
+    settings = folder / "config.json"
+    if not settings.is_file():  # transformers would look for it on a hub
         raise CheckpointError(f"{str(folder)!r} holds no expression generator; train one, or use the table")
     try:
+        kind = json.loads(settings.read_text(encoding="utf-8")).get("model_type")
+        if kind != ExpressionConfig.model_type:
+            raise CheckpointError(
+                f"{str(folder)!r} holds another model ({kind}); expected the model type {ExpressionConfig.model_type}"
+            )
         config = ExpressionConfig.from_pretrained(folder)
-        if config.model_type != json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"):
-            raise CheckpointError(f"{str(folder)!r} holds another model; expected the model type {config.model_type}")
         model = ExpressionGenerator.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, AttributeError, RuntimeError) as error:
         line = str(error).splitlines()[0]
         raise CheckpointError(f"{str(folder)!r} cannot be read as an expression generator ({line})") from error
     if tuple(config.channels) != CHANNELS or tuple(config.emotions) != EMOTIONS or config.context_size:
