@@ -24,8 +24,8 @@ from recipes.express.faces import NEUTRAL, TAUGHT
 Settings = dict[str, float]
 Faces = Callable[[np.ndarray], np.ndarray]
 """Takes strengths (T, 7) of the emotions and returns actions (T, 52)."""
-GUIDANCE = (0.0, 0.5, 1.0, 1.5, 2.0)
-INTENSITY = (1.0, 1.5)
+GUIDANCE = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
+INTENSITY = (0.75, 1.0, 1.5)
 DESIGN = {"guidance": 1.0, "temperature": 1.0, "intensity": 1.0}
 """The setting of the normal distributions at which the design measured them."""
 
@@ -43,7 +43,7 @@ class Network:
 
     settings = tuple(
         {"guidance": guidance, "temperature": temperature, "intensity": intensity}
-        for guidance, temperature, intensity in itertools.product(GUIDANCE, (0.8, 1.0, 1.2), INTENSITY)
+        for guidance, temperature, intensity in itertools.product(GUIDANCE, (1.0, 1.15, 1.3), INTENSITY)
     )
 
     def __call__(
@@ -76,7 +76,7 @@ class Gaussians:
 
     settings = tuple(
         {"guidance": guidance, "temperature": temperature, "intensity": intensity}
-        for guidance, temperature, intensity in itertools.product((*GUIDANCE, 3.0), (0.9, 1.0, 1.1), INTENSITY)
+        for guidance, temperature, intensity in itertools.product((*GUIDANCE, 3.0), (1.0, 1.1), INTENSITY)
     )
 
     def __call__(

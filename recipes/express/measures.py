@@ -190,7 +190,8 @@ def source_leak(
     Args:
         train: to train the classifier on.
         validation: to measure on.
-        remove_neutral: subtract the mean neutral training face of its source from every face.
+        remove_neutral: subtract the mean neutral face of the same source and split from every face. One of training
+            faces for both splits would leave its own error in all validation faces, which is a trace of the source.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -206,9 +207,9 @@ def source_leak(
     values = [faces.frames.copy() for faces in kept]
     if remove_neutral:
         for source in ("fer", "lfw"):
-            rest = train.frames[(train.sources == source) & (train.labels == NEUTRAL)].mean(axis=0)
             for faces, frames in zip(kept, values, strict=True):
-                frames[faces.sources == source] -= rest
+                rows = faces.sources == source
+                frames[rows] -= frames[rows & (faces.labels == NEUTRAL)].mean(axis=0)
     deviation = values[0].std(axis=0) + 1e-6
     model = LogisticRegression(C=0.1, max_iter=200).fit(values[0] / deviation, kept[0].sources)
     right = model.predict(values[1] / deviation) == kept[1].sources
@@ -265,11 +266,16 @@ def best_trial(results: Sequence[Trial], farthest: float) -> Trial:
     """Return the trial that is recognised best among those diverse and near enough to real faces.
 
     Without a limit on the distance, guidance would win by drawing faces that nobody makes. If no trial keeps both
-    limits, the most diverse one is returned.
+    limits, the nearest of the diverse ones is returned, and if none is diverse, the most diverse one.
 
     Args:
         results: of `trials`.
         farthest: largest distance to real faces.
     """
-    kept = [trial for trial in results if trial.diversity >= DIVERSE and trial.distance <= farthest]
-    return max(kept, key=lambda t: t.recognised) if kept else max(results, key=lambda t: t.diversity)
+    diverse = [trial for trial in results if trial.diversity >= DIVERSE]
+    near = [trial for trial in diverse if trial.distance <= farthest]
+    if near:
+        return max(near, key=lambda trial: trial.recognised)
+    if diverse:
+        return min(diverse, key=lambda trial: trial.distance)
+    return max(results, key=lambda trial: trial.diversity)

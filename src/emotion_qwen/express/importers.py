@@ -173,7 +173,8 @@ def _times(codes: list[tuple[int, float]], fps: float | None) -> tuple[np.ndarra
     seconds, frames = (np.array(part, float) for part in zip(*codes, strict=True))
     base = fps or next(rate for rate in RATES if rate > np.floor(frames.max()) or rate == RATES[-1])
     times = seconds + frames / base
-    times = np.where(times < times[0], times + 86_400, times) - times[0]  # past midnight
+    times += 86_400 * np.cumsum(np.diff(times, prepend=times[0]) < -43_200)  # past midnight
+    times -= times[0]
     steps = np.diff(times)
     if (steps <= 0).any():
         number = int(np.argmax(steps <= 0)) + 3
