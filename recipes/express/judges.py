@@ -82,6 +82,9 @@ def fit_training_judge(faces: MeasuredFaces, *, steps: int = 600, seed: int = 0)
 class ChannelScale(nn.Module):
     """Actions in units of the deviation of each channel, those that are not measured set to 0."""
 
+    centre: torch.Tensor
+    factor: torch.Tensor
+
     def __init__(self, centre: np.ndarray, deviation: np.ndarray) -> None:
         super().__init__()
         self.register_buffer("centre", torch.from_numpy(centre).float())

@@ -29,7 +29,8 @@ EXPRESSED = tuple(name for name in EMOTIONS if name != "neutral")
 
 def page(figures: dict[str, Any]) -> str:
     """Return the page in Markdown."""
-    return "\n".join([*_head(figures), *_recognised(figures), *_rendered(figures), *_parts(figures), *_others(figures)])
+    parts = (_head, _verdict, _recognised, _rendered, _parts, _others)
+    return "\n".join(line for part in parts for line in part(figures))
 
 
 def runs_of(figures: dict[str, Any], name: str) -> list[dict[str, Any]]:

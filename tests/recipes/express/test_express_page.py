@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from emotion_qwen.express.track import EMOTIONS
 from recipes.express.page import PARTS, page, percent, runs_of
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 
 
-measured = pytest.mark.skipif(not (RESULTS / "express.json").exists(), reason="the generators are not measured yet")
-
-
-@measured
 def test_the_committed_page_is_made_of_the_committed_figures() -> None:
     figures = json.loads((RESULTS / "express.json").read_text(encoding="utf-8"))
     assert (RESULTS / "express.md").read_text(encoding="utf-8") == page(figures)
 
 
-@measured
 def test_the_figures_keep_what_the_page_states_about_them() -> None:
     figures = json.loads((RESULTS / "express.json").read_text(encoding="utf-8"))
     for run in runs_of(figures, "gaussian"):
