@@ -76,7 +76,7 @@ def bootstrap_judges(faces: MeasuredFaces, rounds: int, seed: int = 0) -> list[L
     return judges
 
 
-def interval(values: Sequence[float]) -> Interval:
+def interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Return the central 95 % of bootstrapped values."""
     low, high = np.percentile(np.asarray(values), [2.5, 97.5])
     return float(low), float(high)

@@ -90,11 +90,11 @@ def _verdict(figures: dict[str, Any]) -> Iterator[str]:
         if "rendered" in run
     }
     if len(rendered) == len(NAMES):
-        counts = ", ".join(f"{count} of {len(EXPRESSED)} for the {NAMES[name]}" for name, count in rendered.items())
+        counts = ", ".join(f"{NAMES[name]} {count} of {len(EXPRESSED)}" for name, count in rendered.items())
         best = max(rendered, key=lambda name: rendered[name])
         yield from (
             "",
-            f"Rendered, the face-api network reads more than half of the faces of {counts}. "
+            f"Number of emotions of which the face-api network reads more than half of the rendered faces: {counts}. "
             f"The {NAMES[best]} {'stays' if best == 'table' else 'would be'} the default of `express`.",
         )
     yield ""

@@ -103,7 +103,8 @@ def read_recording(kind: str, path: Path, fps: float | None = None) -> Expressio
 
 def _read_live_link(path: Path, fps: float | None) -> ExpressionTrack:
     """Read the CSV of the Live Link Face app; frames without a tracked face are bridged."""
-    codes, rows = [], []
+    codes: list[tuple[int, float]] = []
+    rows: list[list[float] | None] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         columns = _columns(next(lines, []))

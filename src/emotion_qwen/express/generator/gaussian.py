@@ -121,7 +121,7 @@ def read_gaussians(path: Path) -> EmotionGaussians:
         raise CheckpointError(f"{str(path)!r} cannot be read ({error}); expected distributions of emotions") from error
     if {name: array.shape for name, array in arrays.items()} != shapes:
         raise CheckpointError(f"{str(path)!r} holds {sorted(arrays)}; expected {sorted(shapes)} with their shapes")
-    return EmotionGaussians(
-        *(arrays[name].astype(np.float64) for name in ("means", "slopes", "centres", "factors")),
-        arrays["taught"].astype(bool),
+    means, slopes, centres, factors = (
+        arrays[name].astype(np.float64) for name in ("means", "slopes", "centres", "factors")
     )
+    return EmotionGaussians(means, slopes, centres, factors, arrays["taught"].astype(bool))
