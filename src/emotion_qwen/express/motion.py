@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +103,7 @@ def make_track(
     seed: int = 0,
     provenance: Provenance | None = None,
     pace: MotionPace = PACE,
+    faces: Callable[[np.ndarray], np.ndarray] = expression,
 ) -> ExpressionTrack:
     """Make a track from keyframes of emotions; the same arguments give the same track.
 
@@ -113,6 +114,7 @@ def make_track(
         seed: of the variation and the blinks.
         provenance: of the track.
         pace: constants of the motion.
+        faces: takes strengths (T, 7) and returns the actions (T, 52) to move to; the table of prototypes by default.
 
     Raises:
         DataError: the length is out of range.
@@ -131,7 +133,7 @@ def make_track(
     ).clip(0, STRONGEST)
     random = np.random.default_rng(seed)
     rise = np.array([region_seconds(name) for name in CHANNELS])
-    actions = damped(expression(curve), rise, rise * pace.release_factor, fps)
+    actions = damped(faces(curve), rise, rise * pace.release_factor, fps)
     actions *= 1 + pace.jitter * wander(random, actions.shape, pace.jitter_seconds, fps)
     head = damped(curve @ POSES, np.full(3, HEAD_SECONDS), np.full(3, HEAD_SECONDS), fps)
     head += pace.sway * wander(random, head.shape, pace.sway_seconds, fps)
