@@ -135,11 +135,12 @@ def test_the_frames_of_a_check_are_those_of_the_peak() -> None:
 
 
 def test_check_on_the_command_line_uses_a_function_of_the_user(tmp_path: Path, capsys) -> None:
-    (tmp_path / "judge.py").write_text("def read(picture):\n    return {'happy': 1.0}\n")
+    (tmp_path / "reads_happiness.py").write_text("def read(picture):\n    return {'happy': 1.0}\n")
     for name, code in (("happiness", 0), ("fear", 1)):
         assert make("--emotion", name, "--seconds", 1, "--fps", 2, "--output", tmp_path / f"{name}.json") == 0
         assert (
-            main(["express", "check", str(tmp_path / f"{name}.json"), "--model", f"{tmp_path}/judge.py:read"]) == code
+            main(["express", "check", str(tmp_path / f"{name}.json"), "--model", f"{tmp_path}/reads_happiness.py:read"])
+            == code
         )
     out = capsys.readouterr().out
     assert "agrees: happiness 100%" in out and "disagrees: fear 0%" in out
