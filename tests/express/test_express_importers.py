@@ -171,6 +171,7 @@ def test_the_command_imports_what_fits_and_names_what_does_not(tmp_path: Path) -
     (source / "1").mkdir(parents=True)
     beat(source / "1" / "1_wayne_0_65_65.json")
     (source / "odd.json").write_text("[]")
+    (source / "._odd.json").write_bytes(b"\x00\x05\x16\x07")  # left behind by a file manager
     result = CliRunner().invoke(express, ["import", "beat", str(source), str(tmp_path / "tracks")])
     assert isinstance(result.exception, DataError) and "1 of 2 recordings could not be imported" in str(
         result.exception

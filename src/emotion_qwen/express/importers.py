@@ -27,6 +27,7 @@ from emotion_qwen.express.track import (
     Provenance,
     check_seconds,
 )
+from emotion_qwen.files import files_below
 
 RATES = (24.0, 25.0, 30.0, 50.0, 60.0, 120.0)
 """Frame rates that a timecode may count in."""
@@ -62,7 +63,7 @@ def find_recordings(kind: str, source: Path) -> list[Path]:
         raise DataError(f"source {str(source)!r} does not exist; give a file or folder")
     if source.is_file():
         return [source]
-    paths = sorted(path for path in source.rglob(f"*{SUFFIXES[kind]}") if path.is_file())
+    paths = [path for path in files_below(source) if path.suffix.lower() == SUFFIXES[kind]]
     if not paths:
         raise DataError(f"{str(source)!r} holds no {SUFFIXES[kind]} file; expected recordings of the kind {kind!r}")
     return paths
