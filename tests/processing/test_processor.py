@@ -1,3 +1,5 @@
+import json
+import shutil
 import subprocess
 import sys
 
@@ -8,9 +10,11 @@ from PIL import Image
 from transformers import AutoProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.engine.engine import NANO
+from emotion_qwen.errors import CheckpointError, DataError, SettingsError
 from emotion_qwen.media.clip import read_clip
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.records import Clip
 
 
@@ -275,3 +279,15 @@ def test_auto_processor_gives_ours_after_any_import(part):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "got EmotionQwenProcessor" in done.stdout, done.stderr
+
+
+def test_pictures_that_are_normalized_in_another_way_are_refused(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(NANO, folder)
+    assert load_processor(folder).image_processor.image_mean
+    path = folder / "processor_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["image_processor"]["image_mean"] = [0.5, 0.5, 0.5]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"normalizes by mean \(0.5, 0.5, 0.5\) and deviation .* Qwen2.5-VL"):
+        load_processor(folder)

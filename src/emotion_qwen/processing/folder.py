@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import read_json
 from emotion_qwen.model.source import IMAGE_FILES, missing_processor_files
+from emotion_qwen.processing.patches import IMAGE_MEAN, IMAGE_STD
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
@@ -15,7 +18,8 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
     """Load the processor of a folder; that of another model, for example Qwen2.5-VL's, becomes ours.
 
     Raises:
-        CheckpointError: files of tokenizer or image processor are missing or damaged.
+        CheckpointError: files of tokenizer or image processor are missing or damaged, or pictures are normalized in
+            another way than Qwen2.5-VL's.
     """
     missing = missing_processor_files(folder)
     if missing:
@@ -32,7 +36,18 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
         raise CheckpointError(
             f"{folder}: tokenizer or image processor cannot be loaded ({reason}); copy their files again"
         ) from error
+    _check_normalization(processor, folder)
     return ours_from(processor) if takes_ours(folder) else processor
+
+
+def _check_normalization(processor: EmotionQwenProcessor, folder: Path) -> None:
+    """Refuse an image processor whose pictures would have other values than `patches.normalize` gives them."""
+    given = (processor.image_processor.image_mean, processor.image_processor.image_std)
+    if not np.allclose(given, (IMAGE_MEAN, IMAGE_STD), atol=1e-4):
+        raise CheckpointError(
+            f"{folder}: its image processor normalizes by mean {given[0]} and deviation {given[1]}; expected those of "
+            "Qwen2.5-VL, because only its vision transformer is supported"
+        )
 
 
 def _check_object(path: Path) -> None:
