@@ -129,12 +129,10 @@ def connected_ray(address: str | None, option: str, **here: Any) -> ModuleType:
         ray.init(address=address or None, log_to_driver=False, logging_level="warning", **options)
     except BaseException as error:
         # A cluster that does not start in time is a plain Exception in Ray.
-        if type(error) is not Exception and not isinstance(error, ConnectionError | RuntimeError | ValueError):
-            raise
-        advice = (
-            f"check {option}, or leave it out to start Ray here" if address else "try again when less else runs here"
-        )
-        raise RemoteError(
-            f"Ray at {address or 'this machine'!r} does not answer ({' '.join(str(error).split())[:200]}); {advice}"
-        ) from error
+        if type(error) is Exception or isinstance(error, ConnectionError | RuntimeError | ValueError):
+            advice = "try again when less else runs here"
+            advice = f"check {option}, or leave it out to start Ray here" if address else advice
+            reason = " ".join(str(error).split())[:200]
+            raise RemoteError(f"Ray at {address or 'this machine'!r} does not answer ({reason}); {advice}") from error
+        raise
     return ray
