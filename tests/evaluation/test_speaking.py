@@ -162,6 +162,8 @@ def test_two_judges_agree_on_preferences_and_points():
     assert both.correlation == pytest.approx(intraclass_correlation(np.array([[16.0, 8.0], [-4.0, 12.0]])))
     same = judges_agreement(one, one)
     assert (same.same, same.kappa, same.correlation) == (1.0, 1.0, 1.0)
+    single = judges_agreement(replace(one, differences={"1": 4.0}), replace(other, differences={"1": 9.0}))
+    assert single.to_dict() == {"pairs": 1, "same": 1.0, "kappa": None, "correlation": None}
     with pytest.raises(DataError, match="no pair was judged by both judges"):
         judges_agreement(one, replace(other, differences={"x": 1.0}))
 

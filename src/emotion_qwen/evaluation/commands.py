@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -278,13 +277,14 @@ def replies(file: Path, judges: tuple[str, ...], language: str, output: Path | N
         print(f"preference for the first place: {scores.place:+.2f}; judgements without points: {scores.unread}")
     agreement = judges_agreement(*by_judge.values()) if len(judges) > 1 else None
     if agreement:
+        shown = {k: "not defined" if v is None else f"{v:.2f}" for k, v in agreement.to_dict().items()}
         print(
             f"the judges prefer the same reply in {agreement.same:.1%} of {agreement.pairs} pairs; Cohen's kappa "
-            f"{agreement.kappa:.2f}, ICC(2,1) of the differences {agreement.correlation:.2f}"
+            f"{shown['kappa']}, ICC(2,1) of the differences {shown['correlation']}"
         )
     if output:
         figures = {name: scores.to_dict() for name, scores in by_judge.items()}
-        write_whole(output, json_line({"judges": figures, "agreement": agreement and asdict(agreement)}))
+        write_whole(output, json_line({"judges": figures, "agreement": agreement and agreement.to_dict()}))
 
 
 def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:

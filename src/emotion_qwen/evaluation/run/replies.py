@@ -1,13 +1,14 @@
 """EGS of ECoT (2024): a judge gives replies in a conversation 1 to 10 points for each of four goals, in both orders.
 
 Two replies to one text are judged together, once in each order, because judges prefer the first or the second place. A
-judgement that cannot be read is counted, and its pair of replies is left out of the means rather than given points. How
-far such points can be trusted shows a second judge of the same pairs: `judges_agreement`.
+judgement that cannot be read is counted, and its pair of replies is left out of the means rather than given points. A
+second judge of the same pairs shows how far such points can be trusted: `judges_agreement`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,10 @@ class JudgesAgreement:
     same: float
     kappa: float
     correlation: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the figures as JSON values, None for what is not defined."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def judges_agreement(first: ReplyScores, second: ReplyScores) -> JudgesAgreement:
