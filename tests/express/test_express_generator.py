@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from emotion_qwen.cli import main
@@ -15,7 +16,7 @@ from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError
 from emotion_qwen.express.generator import SIZES, ExpressionGenerator, expression_config
 from emotion_qwen.express.generator.configuration import NOT_MEASURED, REGIONS, region_of
 from emotion_qwen.express.generator.gaussian import EmotionGaussians, fit_gaussians, read_gaussians, write_gaussians
-from emotion_qwen.express.generator.learned import GaussianFaces, NetworkFaces, at_rest_zero
+from emotion_qwen.express.generator.learned import GaussianFaces, NetworkFaces, at_rest_zero, read_faces
 from emotion_qwen.express.prototypes import PROTOTYPES
 from emotion_qwen.express.track import CHANNELS, EMOTIONS, PLACE, read_track
 
@@ -272,3 +273,22 @@ def test_a_take_of_the_distributions_keeps_its_noise() -> None:
     frames = GaussianFaces(gaussians, seed=1)(np.eye(7)[[3, 3]])
     assert (frames[0] == frames[1]).all() and frames[0, PLACE["mouthSmileLeft"]] > 0.3
     assert (frames != GaussianFaces(gaussians, seed=2)(np.eye(7)[[3, 3]])).any()
+
+
+def test_a_stored_generator_is_read_whole_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "generator"
+    small().save_pretrained(folder)
+    curve = np.eye(len(EMOTIONS))
+    first, again, other = (read_faces(folder, seed)(curve) for seed in (1, 1, 2))
+    assert first.shape == (7, 52) and np.array_equal(first, again) and not np.allclose(first, other)
+    weights = load_file(folder / "model.safetensors")
+    del weights["prior.0.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lacks the weights prior\.0\.weight; copy the folder again"):
+        read_faces(folder, 1)
+    (folder / "model.safetensors").write_bytes(b"")
+    for damage in (lambda: None, lambda: (folder / "config.json").write_text("[]"), (folder / "config.json").unlink):
+        damage()
+        with pytest.raises(CheckpointError) as caught:
+            read_faces(folder, 1)
+        assert "\n" not in str(caught.value)

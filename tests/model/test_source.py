@@ -83,6 +83,16 @@ def test_a_damaged_file_of_a_model_is_one_line(name, text, tmp_path, capsys):
     assert name in error
 
 
+@pytest.mark.parametrize("kept", [0, 1000, 3_000_000, -1])
+def test_half_a_download_of_weights_is_one_line(kept, tmp_path, capsys):
+    folder = copy_model(tmp_path / "model")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert main(["ask", "picture.png", "What?", "--model", str(folder)]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert "model.safetensors is damaged or incomplete" in error and error.endswith("copy it again")
+
+
 def test_a_hub_name_is_tried_once(cache, monkeypatch):
     with pytest.raises(
         CheckpointError, match=r"'org/name' is neither a folder nor in the cache, .*\(no route to host\)"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from emotion_qwen.errors import CheckpointError, listed
 from emotion_qwen.model.configuration import EmotionQwenConfig
@@ -47,7 +47,7 @@ def check_folder(path: str | Path, weights: bool = True, kinds: Collection[str] 
         kinds: values of `model_type` that are accepted.
 
     Raises:
-        CheckpointError: no or unreadable config.json, a model of another kind, missing weights or shards.
+        CheckpointError: no or unreadable config.json, a model of another kind, missing or damaged weights or shards.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -63,7 +63,17 @@ def check_folder(path: str | Path, weights: bool = True, kinds: Collection[str] 
             + (advice if kind == QWEN or QWEN not in kinds else "no other architecture can be loaded")
         )
     if weights:
-        weight_files(folder)
+        _check_headers(weight_files(folder)[0])
+
+
+def _check_headers(files: Iterable[Path]) -> None:
+    """Read the header of every file, which says how long the file must be; the tensors themselves are not read."""
+    for file in files:
+        try:
+            with safe_open(file, "numpy"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{file} is damaged or incomplete ({error}); copy it again") from error
 
 
 def model_type(folder: Path) -> Any:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
-from emotion_qwen.errors import CheckpointError
+from emotion_qwen.errors import CheckpointError, listed
 from emotion_qwen.express.generator.configuration import ExpressionConfig
 from emotion_qwen.express.generator.gaussian import EmotionGaussians
 from emotion_qwen.express.generator.modeling import ExpressionGenerator
@@ -106,10 +107,12 @@ def read_faces(folder: Path, seed: int) -> NetworkFaces:
                 f"{str(folder)!r} holds another model ({kind}); expected the model type {ExpressionConfig.model_type}"
             )
         config = ExpressionConfig.from_pretrained(folder)
-        model = ExpressionGenerator.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, AttributeError, RuntimeError) as error:
-        line = str(error).splitlines()[0]
+        model, loaded = ExpressionGenerator.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{str(folder)!r} cannot be read as an expression generator ({line})") from error
+    if missing := sorted(loaded["missing_keys"]):  # transformers would draw them at random
+        raise CheckpointError(f"{str(folder)!r} lacks the weights {listed(missing, 3)}; copy the folder again")
     if tuple(config.channels) != CHANNELS or tuple(config.emotions) != EMOTIONS or config.context_size:
         raise CheckpointError(
             f"{str(folder)!r} generates {len(config.channels)} channels for {len(config.emotions)} emotions with a "
