@@ -14,8 +14,6 @@ so an interrupted run continues where it stopped.
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -23,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recipes.mini.landmarker import PART, enlarged, measure, read_landmarker
+from recipes.mini.landmarker import PART, enlarged, read_landmarker, write_part
 
 
 @dataclass(frozen=True)
@@ -77,25 +74,11 @@ def read_rows(data: Path) -> list[dict]:
     return [rows[row] for row in order]
 
 
-def write_part(landmarker, rows: list[dict], path: Path) -> int:
-    """Measure `rows` and write them as one Parquet file; returns how many faces were detected."""
-    records = []
-    names: list[str] = []
-    for row in rows:
-        stills = row["stills"]
-        result = measure(landmarker, enlarged(row["image"], stills.factor, stills.border))
-        if result:
-            names = result[2]
-        shapes, angles = result[:2] if result else ([math.nan] * 52, [math.nan] * 3)
-        known = {name: row[name] for name in ("id", "label", "split")}
-        records.append(
-            {**known, "source": stills.name, "detected": result is not None, "shapes": shapes, "angles": angles}
-        )
-    table = pa.Table.from_pylist(records).replace_schema_metadata({"shapes": ",".join(names)})
-    unfinished = path.with_suffix(".unfinished")
-    pq.write_table(table, unfinished)
-    os.replace(unfinished, path)
-    return sum(record["detected"] for record in records)
+def picture_of(row: dict) -> tuple[dict[str, str], np.ndarray]:
+    """Return what is known of a face of `read_rows`, and its picture as the landmarker gets it."""
+    stills = row["stills"]
+    known = {**{name: row[name] for name in ("id", "label", "split")}, "source": stills.name}
+    return known, enlarged(row["image"], stills.factor, stills.border)
 
 
 def main() -> None:
@@ -114,7 +97,7 @@ def main() -> None:
             if path.exists() and pq.read_metadata(path).num_rows == len(part):
                 continue
             begun = time.monotonic()
-            detected = write_part(landmarker, part, path)
+            detected = write_part(landmarker, map(picture_of, part), path)
             pace = (time.monotonic() - begun) / len(part) * 1000
             print(
                 f"{path.name}: {detected} of {len(part)} faces detected, {pace:.0f} ms each, "

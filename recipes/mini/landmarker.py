@@ -18,7 +18,9 @@ import io
 import math
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -99,16 +101,20 @@ def measure(landmarker, picture: np.ndarray) -> tuple[list[float], list[float], 
     return [s.score for s in shapes], list(angles), [s.category_name for s in shapes]
 
 
-def write_part(landmarker, rows: list[dict], factor: int, border: float, path: Path) -> int:
-    """Measure `rows` and write them as one Parquet file; returns how many faces were detected."""
-    records = []
+def write_part(landmarker, pictures: Iterable[tuple[dict[str, str], np.ndarray]], path: Path) -> int:
+    """Measure pictures and write them as one Parquet file, each with the columns it comes with.
+
+    Returns:
+        The number of pictures in which a face was detected.
+    """
+    records: list[dict[str, Any]] = []
     names: list[str] = []
-    for row in rows:
-        result = measure(landmarker, enlarged(row["image"], factor, border))
+    for known, picture in pictures:
+        result = measure(landmarker, picture)
         if result:
             names = result[2]
         shapes, angles = result[:2] if result else ([math.nan] * 52, [math.nan] * 3)
-        records.append({"id": row["id"], "detected": result is not None, "shapes": shapes, "angles": angles})
+        records.append({**known, "detected": result is not None, "shapes": shapes, "angles": angles})
     table = pa.Table.from_pylist(records).replace_schema_metadata({"shapes": ",".join(names)})
     unfinished = path.with_suffix(".unfinished")
     pq.write_table(table, unfinished)
@@ -131,7 +137,8 @@ def main() -> None:
                 path = given.output / f"{Path(file).stem}-{split}-{start:06d}.parquet"
                 if not path.exists():
                     part = rows[start : start + PART]
-                    detected = write_part(landmarker, part, factor, border, path)
+                    pictures = (({"id": row["id"]}, enlarged(row["image"], factor, border)) for row in part)
+                    detected = write_part(landmarker, pictures, path)
                     print(f"{path.name}: {detected} of {len(part)} faces detected", flush=True)
 
 

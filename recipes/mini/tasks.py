@@ -47,7 +47,22 @@ BEFORE = 6
 
 
 @dataclass(frozen=True)
-class VotedFaces:
+class SharedFile:
+    """The rows of one file of the shared data.
+
+    Attributes:
+        file: its name.
+    """
+
+    file: str
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        file_in(data, self.file)
+
+
+@dataclass(frozen=True)
+class VotedFaces(SharedFile):
     """Faces with the votes of ten people, of which more than half name one emotion.
 
     Attributes:
@@ -55,12 +70,7 @@ class VotedFaces:
         labels: the classes, in the order of the votes.
     """
 
-    file: str
     labels: LabelSet
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -80,7 +90,7 @@ class VotedFaces:
 
 
 @dataclass(frozen=True)
-class LabelledLines:
+class LabelledLines(SharedFile):
     """Texts of one source with one label each, told as what somebody says, in their own language.
 
     Attributes:
@@ -90,14 +100,9 @@ class LabelledLines:
         language: of the texts.
     """
 
-    file: str
     source: str
     labels: LabelSet
     language: str
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -144,14 +149,8 @@ class SentimentVoices(VoiceFile):
 
 
 @dataclass(frozen=True)
-class RatedTexts:
+class RatedTexts(SharedFile):
     """Sentences of EmoBank with valence, arousal and dominance from 1 to 5."""
-
-    file: str
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -179,14 +178,8 @@ class RatedTexts:
 
 
 @dataclass(frozen=True)
-class CauseTurns:
+class CauseTurns(SharedFile):
     """Which turn causes the emotion of the last one? Targets with exactly one cause, which is not in the future."""
-
-    file: str
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -218,14 +211,8 @@ _CAUSE = {
 
 
 @dataclass(frozen=True)
-class SupportStrategies:
+class SupportStrategies(SharedFile):
     """Which of seven strategies does the supporter use? "Other" and the first turn of a talk are left out."""
-
-    file: str
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
