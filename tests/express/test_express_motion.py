@@ -16,7 +16,7 @@ from emotion_qwen.express.prototypes import (
     expression,
     parse_shares,
 )
-from emotion_qwen.express.track import CHANNELS, EMOTIONS
+from emotion_qwen.express.track import CHANNELS, EMOTIONS, PLACE
 
 
 def test_every_prototype_is_made_of_action_units_of_the_table() -> None:
@@ -80,6 +80,18 @@ def test_the_same_seed_gives_the_same_track_and_another_seed_another() -> None:
     tracks = [make_track(frames, 3, seed=seed) for seed in (1, 1, 2)]
     assert (tracks[0].frames == tracks[1].frames).all() and (tracks[0].frames != tracks[2].frames).any()
     assert tracks[0].emotion == "anger" and len(tracks[0].frames) == 90
+
+
+def test_a_held_smile_and_the_head_move_as_fast_as_those_of_real_faces() -> None:
+    """Within half and twice of what the landmarker measured in two clips; see `recipes.express.motion`."""
+    track = make_track(held(emotion_weights({"happiness": 1.0}), 20), 20, seed=3)
+    middle = slice(60, 450)  # while the emotion is held
+    left, right = (track.frames[middle, PLACE[f"mouthSmile{side}"]] for side in ("Left", "Right"))
+    speed = np.abs(np.diff(left)).mean() * 30
+    assert 0.72 / 2 < speed / left.mean() < 1.29 * 2, "0.72 and 1.29 of its mean per second in the clips"
+    assert 2.7 / 2 < np.abs(np.diff(track.head[middle], axis=0)).mean() * 30 < 6.4 * 2, "degrees per second"
+    free = (left < 1) & (right < 1)
+    assert np.ptp(left[free] / right[free]) < 1e-9, "both sides vary together"
 
 
 def test_variation_is_slow_and_blinks_come_at_their_rate() -> None:

@@ -38,8 +38,10 @@ class MotionPace:
         hold: share of the track after which the emotion is released.
         release_factor: how much slower an action falls than it rises (spontaneous smiles fade more slowly than they
             appear: Schmidt, Cohn and Tian, Biological Psychology, 2003).
-        jitter: standard deviation of an action's variation, as a share of the action itself.
-        jitter_seconds: correlation time of that variation; slow enough that most of it is below 3 Hz.
+        jitter: standard deviation of an action's variation, as a share of the action itself; both sides of the face vary
+            together. This and the next three are chosen so that speed and acceleration are those of two clips of real
+            faces (`docs/results/express.md`).
+        jitter_seconds: correlation time of that variation.
         sway: standard deviation of the head's angles, degrees.
         sway_seconds: correlation time of these.
         blinks_per_minute: at rest (17: Bentivoglio et al., Movement Disorders, 1997).
@@ -47,25 +49,30 @@ class MotionPace:
             Stern, Walrath and Goldstein, Psychophysiology, 1984.
         blink_gap: least seconds between blinks.
         gaze: standard deviation of the eye-look actions.
+        gaze_seconds: correlation time of these.
     """
 
     attack: float = 0.15
     hold: float = 0.8
     release_factor: float = 1.8
-    jitter: float = 0.05
-    jitter_seconds: float = 0.35
-    sway: float = 0.9
-    sway_seconds: float = 1.2
+    jitter: float = 0.22
+    jitter_seconds: float = 0.18
+    sway: float = 2.4
+    sway_seconds: float = 0.45
     blinks_per_minute: float = 17.0
     blink_closing: float = 0.09
     blink_opening: float = 0.17
     blink_gap: float = 0.6
     gaze: float = 0.05
+    gaze_seconds: float = 1.2
 
 
 REGIONS = {"brow": 0.10, "eye": 0.08, "nose": 0.13, "cheek": 0.16, "mouth": 0.13, "jaw": 0.12, "tongue": 0.12}
 """Beginning of a facial action's name -> time constant of its rise, seconds; a step reaches 91 % after four of them.
 Smiles of Schmidt, Cohn and Tian (2003) take about 0.5 s to their first peak; brows and lids are our choice."""
+_NAMES = [name.removesuffix("Left").removesuffix("Right") for name in CHANNELS]
+SIDES = [sorted(set(_NAMES)).index(name) for name in _NAMES]
+"""Facial action -> number of the variation that it follows; left and right share one."""
 HEAD_SECONDS = 0.3
 """Time constant of the head."""
 PACE = MotionPace()
@@ -134,10 +141,10 @@ def make_track(
     random = np.random.default_rng(seed)
     rise = np.array([region_seconds(name) for name in CHANNELS])
     actions = damped(faces(curve), rise, rise * pace.release_factor, fps)
-    actions *= 1 + pace.jitter * wander(random, actions.shape, pace.jitter_seconds, fps)
+    actions *= 1 + pace.jitter * wander(random, (count, max(SIDES) + 1), pace.jitter_seconds, fps)[:, SIDES]
     head = damped(curve @ POSES, np.full(3, HEAD_SECONDS), np.full(3, HEAD_SECONDS), fps)
     head += pace.sway * wander(random, head.shape, pace.sway_seconds, fps)
-    _add_gaze(actions, wander(random, (count, 2), pace.sway_seconds, fps) * pace.gaze)
+    _add_gaze(actions, wander(random, (count, 2), pace.gaze_seconds, fps) * pace.gaze)
     _add_blinks(actions, blink_curve(random, count, fps, pace))
     return ExpressionTrack(
         fps, actions.clip(0, 1), head.clip(-LARGEST_ANGLE, LARGEST_ANGLE), curve, provenance or Provenance()

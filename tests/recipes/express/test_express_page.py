@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 from emotion_qwen.express.track import EMOTIONS
-from recipes.express.page import PARTS, page, percent, runs_of
+from recipes.express.page import PARTS, page, percent, read_figures, runs_of
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 
 
 def test_the_committed_page_is_made_of_the_committed_figures() -> None:
-    figures = json.loads((RESULTS / "express.json").read_text(encoding="utf-8"))
-    assert (RESULTS / "express.md").read_text(encoding="utf-8") == page(figures)
+    assert (RESULTS / "express.md").read_text(encoding="utf-8") == page(read_figures(RESULTS))
 
 
 def test_the_figures_keep_what_the_page_states_about_them() -> None:
