@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make mini from SmolLM2, Whisper and raw data: eyes, ears, the stages 1 and 2 (`start`: experts learn words), 3, tuning,
-# packing, measuring.
+# packing, a lesson on labels, measuring.
 # Every step resumes where it stopped; a finished one is skipped.
 #
 #   recipes/train_mini.sh DATA WHEELS      DATA holds the Parquet files that the model card names; WHEELS the unpacked
@@ -58,6 +58,9 @@ merge accounts "$runs/tuning/merged"
 language pack --base "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --target src/emotion_qwen/mini
 # The overlay is assembled as users get it, measured beside nano, calibrated, and assembled again with its calibration.
 assemble() { .venv/bin/emotion-qwen fetch mini --from "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --again; }
+assemble
+once labels $python -m recipes.mini.label_lesson --data "$data" --runs "$runs" --overlay src/emotion_qwen/mini
+cp "$runs"/labels/overlay/* src/emotion_qwen/mini/
 assemble
 once card $python -m recipes.mini.card --data "$data" --predictions "$runs/predictions" --results docs/results \
   --model mini --model nano --limit 300 --calibration src/emotion_qwen/mini

@@ -83,7 +83,7 @@ def voice_words(data: Path, cache: Path, split: str) -> dict[str, list[list[str]
     """Return what may be claimed of every voice, by emotion; measured once and kept in `cache`."""
     path = cache / f"voice_words_{split}.json"
     if not path.is_file():
-        measured = [row for file, corpus in VOICES for row in _measured(data / file, corpus, split)]
+        measured = [row for file, corpus in VOICES for row in measured_voices(data / file, corpus, split)]
         write_whole(path, json.dumps(measured))
     by_emotion: dict[str, list[list[str]]] = {}
     for emotion, words in json.loads(path.read_text(encoding="utf-8")):
@@ -91,7 +91,8 @@ def voice_words(data: Path, cache: Path, split: str) -> dict[str, list[list[str]
     return by_emotion
 
 
-def _measured(path: Path, corpus: str, split: str) -> list[tuple[str, list[str]]]:
+def measured_voices(path: Path, corpus: str, split: str) -> list[tuple[str, list[str]]]:
+    """Return the emotion of every voice of a corpus and split, and the words that may be claimed of it."""
     columns = ["audio", "label", "speaker", "split", *(["corpus"] if corpus else [])]
     rows = [row for row in pq.read_table(path, columns=columns).to_pylist() if row["split"] == split]
     rows = [row for row in rows if not corpus or row["corpus"].startswith(corpus)]

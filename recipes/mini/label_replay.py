@@ -1,0 +1,107 @@
+"""What mini writes elsewhere is kept while it learns labels: texts, and what the model predicted of them before."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+
+from emotion_qwen.engine.encoding import View, actions_of
+from emotion_qwen.engine.engine import Engine
+from recipes.mini import parts
+from recipes.mini.actions import ACTIONS
+from recipes.mini.banks import face_facts, measured_voices, sentences
+from recipes.mini.clip_facts import FactBank
+from recipes.mini.conversations import ClipsPart, ReplayPart
+from recipes.mini.eyes_data import EMOTIONS, FERPLUS, LabelledFaces, item_of
+from recipes.mini.face_texts import FaceFacts
+from recipes.mini.label_groups import SEED
+
+BANKED = 100
+"""Faces of each emotion that replayed clips are composed of."""
+REPLAYED = 320
+"""Longest replayed text, tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """A text that the model shall go on writing as it did.
+
+    Attributes:
+        ids: (T,) tokens of the conversation.
+        places: (A,) whose states predict the answers' tokens.
+        before: (A, hidden) those states, after the final norm, in the model that the lesson begins with.
+    """
+
+    ids: torch.Tensor
+    places: torch.Tensor
+    before: torch.Tensor
+
+
+@torch.no_grad()
+def replayed_texts(engine: Engine, data: Path, arrays: Path, accounts: int, general: int) -> list[Replayed]:
+    """Return conversations about facts of clips, and general instructions with their answers, in turn."""
+    rng = random.Random(SEED)
+    bank = own_bank(engine, data, arrays)
+    clips = ClipsPart("clips", "emotion", bank, accounts, 2, SEED)
+    samples = [clips.sample(index, 0) for index in range(accounts)]
+    rows = [row for row in pq.read_table(data / "text_instructions.parquet").to_pylist() if row["split"] == "train"]
+    written = [row for row in rows if row["response"] and row["kind"].startswith("human")]
+    pairs = tuple((row["prompt"], row["response"]) for row in rng.sample(written, general))
+    samples += [ReplayPart("instructions", "general", pairs).sample(index, 0) for index in range(general)]
+    texts = []
+    for sample in track(rng.sample(samples, len(samples)), "texts to keep"):
+        prepared = engine.processor.tokenizer.apply_chat_template(
+            list(sample.messages), chat_template=engine.processor.chat_template, tokenize=True, return_dict=True,
+            return_assistant_tokens_mask=True,
+        )  # fmt: skip
+        ids, mask = (torch.as_tensor(prepared[key]).flatten() for key in ("input_ids", "assistant_masks"))
+        ids, mask = ids[:REPLAYED], mask[:REPLAYED]
+        places = mask.nonzero()[:, 0] - 1
+        if len(places):
+            states = engine.model.model(input_ids=ids[None]).last_hidden_state[0]
+            texts.append(Replayed(ids, places, states[places].clone()))
+    return texts
+
+
+def _small(pixels: torch.Tensor) -> np.ndarray:
+    """Return (48, 48, 3) uint8 of a picture (3, S, S)."""
+    return F.interpolate(pixels[None].float(), (48, 48), mode="area")[0].permute(1, 2, 0).round().byte().numpy()
+
+
+@torch.no_grad()
+def own_bank(engine: Engine, data: Path, arrays: Path) -> FactBank:
+    """Return measurements for composed clips: faces by the model's own facial actions, and the voices of EmoDB."""
+    faces = parts.faces("bank", "emotion", "train", data / FERPLUS.file, source="ferplus", arrays=str(arrays)).faces
+    clear = np.flatnonzero(faces.targets.max(1) >= 0.6)
+    rng = np.random.default_rng(SEED)
+    leading = faces.targets[clear].argmax(1)
+    rows = np.concatenate([rng.permutation(clear[leading == place])[:BANKED] for place in range(len(EMOTIONS))])
+    views: list[View] = [{"type": "image", "image": _small(item_of(faces, int(row))["pixels"])} for row in rows]
+    measured = torch.stack([actions_of(shown) for shown in engine.encoder().views(views)]).float().numpy()
+    known = LabelledFaces(
+        tuple(faces.ids[row] for row in rows), faces.pixels[rows], faces.targets[rows], faces.objects[rows],
+        measured[:, : len(ACTIONS)], measured[:, len(ACTIONS) :],
+    )  # fmt: skip
+    by_emotion: dict[str, list[FaceFacts]] = {}
+    for facts in face_facts([known]):
+        by_emotion.setdefault(max(facts.votes, key=lambda name: facts.votes[name]), []).append(facts)
+    voices: dict[str, list[list[str]]] = {}
+    for emotion, words in measured_voices(data / "speech_emodb.parquet", "", "train"):
+        voices.setdefault(emotion, []).append(words)
+    return FactBank(by_emotion, voices, sentences(data, "train"))
+
+
+def divergence(engine: Engine, text: Replayed) -> torch.Tensor:
+    """Return the mean divergence from what the model predicted before."""
+    states = engine.model.model(input_ids=text.ids[None], use_cache=False).last_hidden_state[0, text.places]
+    before = engine.model.lm_head(text.before).float().log_softmax(-1)
+    return F.kl_div(
+        engine.model.lm_head(states).float().log_softmax(-1), before, log_target=True, reduction="batchmean"
+    )
