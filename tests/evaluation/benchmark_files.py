@@ -277,6 +277,7 @@ def write_scienceqa(home: Path) -> Path:
     path = home / "data" / "test-00000-of-00001.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path, row_group_size=3)
+    pq.write_table(pa.table(columns).slice(1, 2), path.with_name("validation-00000-of-00001.parquet"))
     return home
 
 
@@ -360,6 +361,7 @@ def write_ver(home: Path) -> Path:
         ver_line("v4", "nostalgia"),
     ]
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + '\n{"id": "v5"}\nno json\n'
+    text += json.dumps(ver_line("v6", split="validation", **both), ensure_ascii=False) + "\n"
     write_bytes(home / "manifest.jsonl", text.encode())
     write_bytes(home / "clips" / "v1.mp4", clip())
     return home
