@@ -17,14 +17,21 @@ from emotion_qwen.evaluation.scoring.emotion_sets import score_emobench, score_p
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.scoring.skills import EQ_BENCH, score_skills
 from emotion_qwen.evaluation.task import OURS, Item, Task
-from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_json_file
+from emotion_qwen.evaluation.tasks.files import (
+    BenchmarkReader,
+    ReadRows,
+    cell_texts,
+    finite,
+    json_rows,
+    needed,
+    read_json_file,
+)
 from emotion_qwen.evaluation.tasks.prompts import YES_NO, choice_question
 from emotion_qwen.evaluation.tasks.question_sets import (
     FRAMES,
     EmotionQuestion,
     EmotionQuestions,
     find_files_of,
-    json_rows,
 )
 
 
@@ -48,7 +55,7 @@ class EmoBench(EmotionQuestions):
         return table
 
     def _add(self, table: ReadRows, place: str, row: Mapping[str, Any], key: str, group: str, language: str) -> None:
-        choices, label = tuple(map(str, row.get(f"{key}choices") or ())), row.get(f"{key}label")
+        choices, label = cell_texts(row.get(f"{key}choices")), row.get(f"{key}label")
         if label not in choices or not row.get("scenario") or not row.get("subject"):
             table.fault("no scenario, subject or correct choice", f"{place}, {group}")
             return
@@ -86,7 +93,7 @@ class EqBench(BenchmarkReader):
         for name, row in (data if isinstance(data, dict) else {}).items():
             try:
                 full = row["reference_answer_fullscale"]
-                ratings = {str(full[f"emotion{n}"]): float(full[f"emotion{n}_score"]) for n in range(1, 5)}
+                ratings = {str(full[f"emotion{n}"]): finite(full[f"emotion{n}_score"]) for n in range(1, 5)}
                 table.add(name, (str(row["prompt"]), ratings))
             except (KeyError, TypeError, ValueError):
                 table.fault("no prompt or no four ratings", name)
