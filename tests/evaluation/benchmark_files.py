@@ -361,7 +361,6 @@ def write_ver(home: Path) -> Path:
         ver_line("v4", "nostalgia"),
     ]
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + '\n{"id": "v5"}\nno json\n'
-    text += json.dumps(ver_line("v6", split="validation", **both), ensure_ascii=False) + "\n"
     write_bytes(home / "manifest.jsonl", text.encode())
     write_bytes(home / "clips" / "v1.mp4", clip())
     return home

@@ -54,10 +54,10 @@ def read_voices(
     rows = [row for row in rows if not corpus or row["corpus"].startswith(corpus)]
     chosen = [row for row in rows if split in (None, row["split"]) and (speakers is None or row["speaker"] in speakers)]
     if not chosen:
-        wanted = "" if speakers is None else f" and a speaker of {sorted(speakers)}"
-        known = ", ".join(sorted({row["split"] for row in rows})) or "none"
+        known = sorted({row["split"] for row in rows}), sorted({row["speaker"] for row in rows}, key=str)
         raise DataError(
-            f"{path.name}: no voice{f' of {corpus}' * bool(corpus)} has split {split!r}{wanted}; its splits: {known}"
+            f"{path.name}: no voice has split {split!r} and a speaker of {speakers}; it has splits {known[0]} and "
+            f"speakers {known[1]}"
         )
     return Voices(
         path.stem,

@@ -211,7 +211,7 @@ ITEMS = {
     "mme_emotion": {"test": 3},
     "emobench_m": {"test": 3},
     "emobench_m_smile": {"test": 1},
-    "ver": {"test": 1, "validation": 1},
+    "ver": {"test": 1, "validation": 0},
     "folder": {"test": 3},
     "pope": {"test": 4},
     "mme": {"test": 8},

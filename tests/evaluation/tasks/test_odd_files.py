@@ -40,7 +40,7 @@ def odd(request, tmp_path):
 def read(task, home: Path, path: Path | None = None) -> dict[str, str]:
     """Return the answer of every item; {} if the files are refused in one line that names the file or its folder."""
     try:
-        return {item.id: item.answer for item in task.items(home, side=None, languages=task.languages[-1:])}
+        return {item.id: item.answer for item in task.items(home, side=None, languages=task.languages[:1])}
     except DataError as error:
         assert "\n" not in str(error), error
         assert str(home) in str(error) or (path is not None and path.name in str(error)), error
@@ -66,7 +66,7 @@ def test_an_empty_file_and_half_a_file_are_refused_or_have_no_items(odd):
         data = path.read_bytes()
         for content in (b"", data[: len(data) // 2]):
             path.write_bytes(content)
-            assert read(task, home, path).items() <= before.items()
+            assert len(read(task, home, path)) <= len(before)
         path.write_bytes(data)
 
 
@@ -136,7 +136,7 @@ def test_a_column_a_key_or_a_cell_that_is_missing_is_refused_or_its_rows_are_lef
         for changed in changed_files(path.suffix, data):
             path.write_bytes(changed)
             found = read(task, home, path)
-            assert "" not in found and "None" not in found and len(found) <= len(before) + 1
+            assert all(found) and not any("None" in name for name in found) and len(found) <= len(before) + 1
         path.write_bytes(data)
 
 
@@ -154,6 +154,7 @@ def test_rows_that_stand_twice_are_counted(tmp_path):
         ("ferplus", "fer2013new.csv", "Usage,Image name,neutral,unknown,NF\n", "expected also happiness, surprise,"),
         ("mosi", "label.csv", "video_id,clip_id,text,label,mode\nv,1,Hm.,inf,test\n", r"no number: v/1 \(inf\)"),
         ("mosi", "label.csv", "video_id,clip_id,text,label,mode\n,1,Hm.,1,test\n", r"no name: unnamed \(1\)"),
+        ("unibench_mer2024", "reference-semi.csv", "name,discrete\ns1,\n", r"no label: s1 \(empty\)"),
         ("emotion6", "ground_truth.txt", "a.jpg\t3\t5" + "\tnan" * 7, "no seven shares: a.jpg"),
         ("ckplus", "S1_001_1_emotion.txt", "3\n4", r"label outside 1 to 7: S1_001_1_emotion.txt \(3 4\)"),
         ("ckplus", "S1_001_1_emotion.txt", "inf", r"label outside 1 to 7: S1_001_1_emotion.txt \(inf\)"),

@@ -213,10 +213,13 @@ class MvBench(OptionQuestions):
             for number, row in json_rows(path, start=0):
                 name = f"{path.stem}/{number}"
                 try:
-                    options, right, video = cell_texts(row["candidates"]), str(row["answer"]), str(row["video"])
+                    options, right = cell_texts(row["candidates"]), str(row["answer"])
+                    video = cell_text(row["video"])
                     text = plain_text(row["question"])
                     span = (finite(row["start"]), finite(row["end"])) if "start" in row and "end" in row else ()
                 except (KeyError, TypeError, ValueError):
+                    video = ""
+                if not video:
                     table.fault("without video, question, candidates and answer", name)
                     continue
                 if right not in options:

@@ -30,6 +30,7 @@ from emotion_qwen.evaluation.tasks.files import (
     BenchmarkReader,
     Media,
     ReadRows,
+    cell_text,
     cell_texts,
     json_rows,
     needed,
@@ -91,10 +92,12 @@ class MmeEmotion(EmotionQuestions):
                 continue
             for number, row in json_rows(path):
                 try:
-                    name, labels = str(row["video_id"]), cell_texts(row["label_set"])
+                    name, labels = cell_text(row["video_id"]), cell_texts(row["label_set"])
                     right = row["label"] if isinstance(row["label"], list) else [row["label"]]
                     answers = tuple(str(label) for label in right)
                 except (KeyError, TypeError):
+                    name = ""
+                if not name:
                     table.fault("without video_id, label and label_set", f"{path.stem} entry {number}")
                     continue
                 if not answers or not set(answers) <= set(labels):

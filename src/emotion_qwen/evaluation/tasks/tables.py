@@ -91,7 +91,7 @@ class LabelledTable(LabelledFiles):
         known = self.labels.labels if self.set_name else ()
         if known and label not in known:
             return "", f"label outside the {len(known)}"
-        return label, ""
+        return label, "" if label else "no label"
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `BenchmarkReader`."""

@@ -20,6 +20,7 @@ from emotion_qwen.evaluation.task import OURS, Item, Task
 from emotion_qwen.evaluation.tasks.files import (
     BenchmarkReader,
     ReadRows,
+    cell_text,
     cell_texts,
     finite,
     json_rows,
@@ -56,14 +57,15 @@ class EmoBench(EmotionQuestions):
 
     def _add(self, table: ReadRows, place: str, row: Mapping[str, Any], key: str, group: str, language: str) -> None:
         choices, label = cell_texts(row.get(f"{key}choices")), row.get(f"{key}label")
-        if label not in choices or not row.get("scenario") or not row.get("subject"):
-            table.fault("no scenario, subject or correct choice", f"{place}, {group}")
+        qid = cell_text(row.get("qid"))
+        if label not in choices or not (qid and row.get("scenario") and row.get("subject")):
+            table.fault("no qid, scenario, subject or correct choice", f"{place}, {group}")
             return
         asked_for = _EMOBENCH[group][language].format(subject=row["subject"])
         text = choice_question(asked_for, choices, str(row["scenario"]).strip(), language)
         letter = LETTERS[choices.index(label)]
-        scenario = f"{group[:2]} {row.get('qid')}"
-        table.add(f"{group}/{row.get('qid')}", EmotionQuestion(None, text, choices, (letter,), group, scenario))
+        scenario = f"{group[:2]} {qid}"
+        table.add(f"{group}/{qid}", EmotionQuestion(None, text, choices, (letter,), group, scenario))
 
     def item(self, name: str, row: EmotionQuestion, language: str) -> Item:
         """See `BenchmarkReader`."""
@@ -123,9 +125,11 @@ class EmotionHallucer(EmotionQuestions):
         wanted: dict[str, str] = {}
         for number, row in json_rows(path):
             try:
-                name, pair, answer = str(row["id"]), str(row["pair"]), str(row["answer"]).strip().lower()
-                text = f"{row['question'].strip()}\n{YES_NO}"
-            except (KeyError, TypeError, AttributeError):
+                name, pair, text = (cell_text(row[key]) for key in ("id", "pair", "question"))
+                answer = cell_text(row["answer"]).lower()
+            except (KeyError, TypeError):
+                name = pair = text = answer = ""
+            if not (name and pair and text):
                 table.fault("without id, pair, question and answer", f"line {number}")
                 continue
             if answer not in ("yes", "no"):
@@ -134,7 +138,8 @@ class EmotionHallucer(EmotionQuestions):
             medium = str(row.get("file") or "")
             wanted[name] = medium
             where = home / medium if medium else None
-            table.add(name, EmotionQuestion(where, text, ("yes", "no"), (answer,), str(row.get("kind", "")), pair))
+            question, group = f"{text}\n{YES_NO}", cell_text(row.get("kind"))
+            table.add(name, EmotionQuestion(where, question, ("yes", "no"), (answer,), group, pair))
         answers: dict[str, list[str]] = {}
         for row in table.rows.values():
             answers.setdefault(row.cluster, []).append(row.answers[0])
