@@ -184,7 +184,7 @@ def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
     for title, way in dict.fromkeys((title, way) for model in models for title, way in _measured_ways(figures[model])):
         rows = [figures[model].get(title, {}).get(way) for model in models]
         cells = [
-            f"{row['accuracy']} | {row['interval'][0]}–{row['interval'][1]} | {row['macro F1']}" if row else " | | "
+            f"{row['accuracy']} | {row['interval'][0]}–{row['interval'][1]} | {row['macro F1']}" if row else "| |"
             for row in rows
         ]
         items = ", ".join(dict.fromkeys(str(row["items"]) for row in rows if row))

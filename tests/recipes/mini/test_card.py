@@ -112,8 +112,8 @@ def test_a_model_is_measured_again_alone(tmp_path, monkeypatch, capsys):
     assert written[0] == "# Accuracy of mini and nano"
     assert [line for line in written if line.startswith(("| FER+", "| RAVDESS", "| ISEAR", "| mini", "| nano"))] == [
         "| FER+ | 60, 240 | 55.0 | 46.0–63.0 | 31.0 | 70.0 | 61.0–78.0 | 31.0 |",
-        "| RAVDESS | 60 | 55.0 | 46.0–63.0 | 31.0 |  | | |",
-        "| ISEAR | 240 |  | | | 70.0 | 61.0–78.0 | 31.0 |",
+        "| RAVDESS | 60 | 55.0 | 46.0–63.0 | 31.0 | | | |",
+        "| ISEAR | 240 | | | | 70.0 | 61.0–78.0 | 31.0 |",
         "| mini | 55.0 | 55.0 | 55.0 | 55.0 |",
         "| nano | 70.0 | 70.0 | 70.0 | 70.0 |",
     ]
