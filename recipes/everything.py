@@ -41,10 +41,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "text_support_esconv.parquet": (("support_strategies",), ""),
     "skills.parquet": (("skills", "text_perplexity"), ""),
     "text_instructions.parquet": (("general_prompts",), ""),
-    "text_mer_descriptions.parquet": ((), "no question: 13 of its 44 English descriptions have a label"),
-    "pope_coco_questions.parquet": ((), "no question: its pictures are not there"),
-    "clips, photos, trials": ((), "no question: nobody labelled them"),
-    "face_rig_ict.npz": ((), "no question: a mesh to draw faces with"),
+    "text_mer_descriptions.parquet": ((), "no test: only 13 of its 44 English descriptions have a label"),
+    "pope_coco_questions.parquet": ((), "no test: its pictures are not there"),
+    "clips, photos, trials": ((), "no test: they have no labels"),
+    "face_rig_ict.npz": ((), "no test: a mesh for drawing faces"),
 }
 """File -> the tasks that read it, and what a reader must know."""
 
@@ -76,11 +76,11 @@ def everything(run: Path, results: Path) -> None:
     load_tasks(str(OWN))
     board = leaderboard([run])
     _, *blocks = board_blocks(board)
-    title = f"What {' and '.join(sorted(board.models, reverse=True))} can do, over every set at hand"
+    title = f"What {' and '.join(sorted(board.models, reverse=True))} can do, on every set at hand"
     made = Text(
-        "Made by `python -m recipes.everything`: validation parts only, evenly spaced items, each model asked as "
-        "`analyze` asks. The number of items stands in the tables below; few items make wide intervals. FER+ shows the "
-        "pictures of FER2013, on whose training part nano was trained as well."
+        "Made by `python -m recipes.everything`: validation parts only, evenly spaced items; each model is asked as "
+        "`analyze` asks. The table of answers below has the number of items; the fewer, the wider the interval. FER+ "
+        "labels the pictures of FER2013, and nano was trained on the training part of FER2013."
     )
     page = [Heading(title, 1), made, *blocks, *files_table(board)]
     write_whole(results / "everything.md", markdown_of_blocks(page, results))

@@ -1,11 +1,14 @@
 """Measure mini beside nano on validation parts, by label likelihood, and write the page of its figures.
 
+Models that are in the page's `mini.json` already and are not named keep their figures there, so one model can be
+measured again alone.
+
 Every picture is answered twice: as `analyze` answers it, where a face that is not detected counts as wrong, and as a
 whole picture. Answers are kept, so an interrupted run continues.
 
 A model answers without its calibration. If it ships with biases per emotion, these are then fitted on one half of the
 items and used on the other, and the other way round, so that no item is judged by biases that it was used to fit.
-RAF-DB only measures. The calibration that ships (`--calibration`) is fitted on both halves.
+No biases are fitted on RAF-DB. The calibration that ships (`--calibration`) is fitted on both halves.
 
     python -m recipes.mini.card --data DATA --predictions RUNS/predictions --results docs/results \\
         --model mini --model nano
@@ -29,11 +32,13 @@ from sklearn.metrics import f1_score
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.engine.engine import Engine
+from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.calibrate import fit_channel
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.predictions import Prediction
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks
+from emotion_qwen.evaluation.tasks.files import read_json_file
 from emotion_qwen.files import write_whole
 from emotion_qwen.records import WHOLE
 from emotion_qwen.taxonomy import concept_of_word
@@ -170,38 +175,60 @@ def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
         "Made by `python -m recipes.mini.card`: validation parts only, label likelihood as `analyze` uses it, accuracy "
         "in percent with 95 % bootstrap intervals. A picture in which no face is detected counts as wrong; the rows "
         "`whole picture` answer from the whole picture instead. Biases per emotion (`calibration.json`) are fitted on "
-        "one half of the items and judged on the other; RAF-DB fits nothing.",
+        "one half of the items and judged on the other; none are fitted on RAF-DB.",
         "",
         "| task | items | " + " | ".join(f"{model} | interval | macro F1" for model in models) + " |",
         "|---|---|" + "---|---|---|" * len(models),
     ]
-    first = figures[models[0]]
-    for title, ways in first.items():
-        if title.startswith("recall"):
-            continue
-        for way in ways:
-            cells = []
-            for model in models:
-                row = figures[model][title][way]
-                low, high = row["interval"]
-                cells.append(f"{row['accuracy']} | {low}–{high} | {row['macro F1']}")
-            name = title if way == "as analyze" else f"{title}, {way}"
-            lines.append(f"| {name} | {ways[way]['items']} | " + " | ".join(cells) + " |")
+    # Models that were measured at different times may differ in their tasks and in the number of items.
+    for title, way in dict.fromkeys((title, way) for model in models for title, way in _measured_ways(figures[model])):
+        rows = [figures[model].get(title, {}).get(way) for model in models]
+        cells = [
+            f"{row['accuracy']} | {row['interval'][0]}–{row['interval'][1]} | {row['macro F1']}" if row else "| |"
+            for row in rows
+        ]
+        items = ", ".join(dict.fromkeys(str(row["items"]) for row in rows if row))
+        name = title if way == "as analyze" else f"{title}, {way}"
+        lines.append(f"| {name} | {items} | " + " | ".join(cells) + " |")
     lines += ["", "Recall of rare emotions, pooled over the three sets of faces, percent:", ""]
     lines += ["| model | " + " | ".join(POOLED) + " |", "|---|" + "---|" * len(POOLED)]
     for model in models:
         recalls = figures[model]["recall pooled over faces"]
         lines.append(f"| {model} | " + " | ".join(str(recalls[emotion]) for emotion in POOLED) + " |")
     for model in models:
-        for title, ways in figures[model].items():
-            if not title.startswith("recall"):
-                named = ", ".join(f"{label} {share}" for label, share in ways["as analyze"]["recall"].items())
+        for title, way in _measured_ways(figures[model]):
+            if way == "as analyze":
+                recalls = figures[model][title][way]["recall"]
+                named = ", ".join(f"{label} {share}" for label, share in recalls.items())
                 lines += ["", f"Recall by class, {model}, {title} (%): {named}."]
     return "\n".join(lines) + "\n"
 
 
+def _measured_ways(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return title of the task and way of asking of every measurement of a model."""
+    return [(title, way) for title, ways in figures.items() if not title.startswith("recall") for way in ways]
+
+
+def with_earlier(figures: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the figures of the file, with those of newly measured models in place of their earlier ones.
+
+    Args:
+        figures: model -> its new figures; models that are not in the file come after those that are.
+        path: `mini.json`; without it, there are no earlier figures.
+
+    Raises:
+        DataError: the file is not a table of models.
+    """
+    if not path.is_file():
+        return dict(figures)
+    earlier = read_json_file(path)
+    if not isinstance(earlier, dict) or not all(isinstance(ways, dict) for ways in earlier.values()):
+        raise DataError(f"{path}: contains no figures per model; remove it, or give another --results")
+    return {**earlier, **figures}
+
+
 @click.command()
-@click.option("--model", "models", multiple=True, required=True, help="name or folder; several are compared")
+@click.option("--model", "models", multiple=True, required=True, help="name or folder; several times")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="folder of the answers")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
@@ -210,11 +237,16 @@ def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
 def card(
     models: tuple[str, ...], data: Path, predictions: Path, results: Path, limit: int | None, calibration: Path | None
 ) -> None:
-    """Measure models on the validation parts and write `mini.json` and `mini.md`."""
+    """Measure models on the validation parts and write `mini.json` and `mini.md`.
+
+    Models of an existing `mini.json` that are not named keep their figures.
+    """
+    with_earlier({}, results / "mini.json")  # fail now rather than after hours of answers
     figures = {
         Path(model).name: measure(model, data, predictions, limit, None if n else calibration)
         for n, model in enumerate(models)
     }
+    figures = with_earlier(figures, results / "mini.json")
     results.mkdir(parents=True, exist_ok=True)
     write_whole(results / "mini.json", json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     write_whole(results / "mini.md", page(figures))

@@ -1,8 +1,8 @@
 """Measure the eyes before any language model, beside their teacher and the free model `fer`, and write the page.
 
-Every set is a validation part; RAF-DB trained nothing. All systems see the same pictures. Sets with seven labels are
-answered by the likeliest of seven (contempt is left out); FER+ by the likeliest of eight, on faces of which more than
-half of the votes name one emotion.
+Every set is a validation part; RAF-DB was never trained on. All systems see the same pictures. Sets with seven labels
+are answered by the likeliest of seven (contempt is left out); FER+ by the likeliest of eight, on faces of which more
+than half of the votes name one emotion.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def page(figures: dict[str, Any]) -> str:
         "# The eyes before any language model",
         "",
         "Validation parts; percent right with 95 % Wilson intervals and counts. FER+: faces of which more than half of",
-        "the votes name one emotion, eight classes. The others: seven. RAF-DB trained nothing. Made by",
+        "the votes name one emotion, eight classes. The others: seven. RAF-DB was never trained on. Made by",
         "`python -m recipes.mini.steps eyes-results`.",
         "",
         "| | " + " | ".join(systems) + " |",

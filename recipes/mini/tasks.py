@@ -256,7 +256,7 @@ TASKS: tuple[Task, ...] = (
     ),
     _emotion(
         "rafdb_aligned",
-        "RAF-DB, 7 emotions; trained nothing",
+        "RAF-DB, 7 emotions, never trained on",
         PictureFile("faces_rafdb.parquet", FER7, emotion_question),
         FER7,
     ),

@@ -71,6 +71,7 @@ def write_unibench_basic(home: Path) -> Path:
     write_csv(home / "reference-semi.csv", ["name", "discrete"], [["s1", "happy"], ["s2", "neutral"]])
     head = ["Utterance", "Emotion", "Dialogue_ID", "Utterance_ID"]
     write_csv(home / "test_sent_emo.csv", head, [["Hi", "neutral", 0, 0]])
+    write_csv(home / "dev_sent_emo.csv", head, [["Hi", "sad", 0, 0], ["Oh", "happy", 0, 1]])
     write_bytes(home / "s1.mp4", clip())
     return home
 

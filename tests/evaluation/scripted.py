@@ -1,15 +1,16 @@
-"""An endpoint that answers as a test tells it, and a task made on the spot."""
+"""An endpoint and a model that answer as a test tells them, and a task made on the spot."""
 
 import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 
+from emotion_qwen.evaluation.run.predictions import prediction
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.faces import Detections
@@ -57,6 +58,35 @@ def scripted_server(answer: Callable[[dict], tuple[int, str]]):
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Echo:
+    """Answers at once, and stops at an item if told to."""
+
+    name, whole_batches = "echo", False
+
+    def __init__(self, stop_at: int | None = None, size: int = 2):
+        self.stop_at, self.size, self.asked = stop_at, size, []
+
+    def side_of(self, task):
+        return 32
+
+    def ahead(self, task, items):
+        self.announced = [item.id for item in items]
+        return nullcontext()
+
+    def header(self, task, split):
+        return {"task": task.column, "split": split, "scoring": "echo", "model": self.name, "weights": "w"}
+
+    def batches(self, task, items):
+        return [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
+
+    def answer(self, task, items):
+        for item in items:
+            if len(self.asked) == self.stop_at:
+                raise KeyboardInterrupt
+            self.asked.append(item.id)
+            yield prediction(item, text=f"reply to {item.id}", answerer=self.name)
 
 
 def everywhere(frame: np.ndarray) -> Detections:

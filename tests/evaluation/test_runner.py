@@ -4,7 +4,6 @@ import random
 import signal
 import threading
 import time
-from contextlib import nullcontext
 
 import pytest
 from tests.processes import Process, start_command
@@ -15,38 +14,9 @@ from emotion_qwen.evaluation.run.predictions import ITEMS, LINES, REJECTED, pred
 from emotion_qwen.evaluation.run.runner import Place, answer_task, read_items, usable
 
 from .prediction_files import without_seconds, write_pictures
-from .scripted import emotion_item, toy
+from .scripted import Echo, emotion_item, toy
 
 LABELS = ["cat", "dog", "ship", "frog", "bird", "truck", "deer", "cat", "horse", "dog", "airplane"]
-
-
-class Echo:
-    """Answers at once, and stops at an item if told to."""
-
-    name, whole_batches = "echo", False
-
-    def __init__(self, stop_at: int | None = None, size: int = 2):
-        self.stop_at, self.size, self.asked = stop_at, size, []
-
-    def side_of(self, task):
-        return 32
-
-    def ahead(self, task, items):
-        self.announced = [item.id for item in items]
-        return nullcontext()
-
-    def header(self, task, split):
-        return {"task": task.column, "split": split, "scoring": "echo", "model": self.name, "weights": "w"}
-
-    def batches(self, task, items):
-        return [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
-
-    def answer(self, task, items):
-        for item in items:
-            if len(self.asked) == self.stop_at:
-                raise KeyboardInterrupt
-            self.asked.append(item.id)
-            yield prediction(item, text=f"reply to {item.id}", answerer=self.name)
 
 
 class Failing(Echo):

@@ -14,4 +14,4 @@ def test_what_was_not_measured_is_named():
     *_, table = files_table(Leaderboard(("nano",), ()))
     rows = {(row[0], row[1]): row[-1] for row in table.rows}
     assert rows["text_isear.parquet", "isear"] == "not measured"
-    assert rows["pope_coco_questions.parquet", ""].startswith("no question")
+    assert rows["pope_coco_questions.parquet", ""].startswith("no test")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 
+from emotion_qwen.data.tables import read_own_rows
 from emotion_qwen.errors import DataError
 
 
@@ -42,21 +43,27 @@ def read_pictures(path: Path, split: str, side: int, *, crop: float = 1.0, limit
         limit: maximum number of pictures, the first of the split.
 
     Raises:
-        DataError: the file is missing, lacks a column, or has no picture of that split.
+        DataError: the file is missing, is not Parquet, lacks a column, has no picture of that split, or a picture
+            cannot be decoded.
     """
     if not path.is_file():
         raise DataError(f"picture file {str(path)!r} does not exist; give a Parquet file with id, image, label, split")
-    table = pq.read_table(path)
-    missing = {"id", "image", "label", "split"} - set(table.schema.names)
-    if missing:
-        raise DataError(f"{path.name}: missing column(s) {sorted(missing)}; it has {table.schema.names}")
-    columns = table.to_pydict()
-    rows = [i for i, name in enumerate(columns["split"]) if name == split][:limit]
-    if not rows:
-        raise DataError(f"{path.name}: no picture has split {split!r}; it has {sorted(set(columns['split']))}")
-    pixels = np.stack([square_pixels(columns["image"][i], side, crop) for i in rows])
-    labels = tuple(columns["label"][i] for i in rows)
-    return Pictures(path.stem, pixels, labels, tuple(columns["id"][i] for i in rows))
+    rows = read_own_rows(path, ("id", "image", "label", "split"), ("id", "label", "split"))
+    chosen = [row for row in rows if row["split"] == split][:limit]
+    if not chosen:
+        raise DataError(f"{path.name}: no picture has split {split!r}; it has {sorted({row['split'] for row in rows})}")
+    pixels = np.stack([_pixels(row["image"], side, crop, f"{path.name}, picture {row['id']}") for row in chosen])
+    labels, ids = (tuple(row[name] for row in chosen) for name in ("label", "id"))
+    return Pictures(path.stem, pixels, labels, ids)
+
+
+def _pixels(data: Any, side: int, crop: float, place: str) -> np.ndarray:
+    if not isinstance(data, bytes):
+        raise DataError(f"{place}: holds no bytes; expected an encoded picture, leave the row out")
+    try:
+        return square_pixels(data, side, crop)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{place}: cannot be decoded ({error}); leave the row out") from error
 
 
 def square_pixels(data: bytes, side: int, crop: float = 1.0) -> np.ndarray:

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,33 @@ def read_tables(source: Path, options: ImportOptions) -> Iterator[Found]:
             identity = str(named) if isinstance(named, str | int) and named != "" else f"{file.stem}-{number:06d}"
             make = partial(_sample, identity, row, form, resolve, split)
             yield options.attempt(make, number, identity, row, file)
+
+
+def read_own_rows(path: Path, columns: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Read some columns of a Parquet file of our own layout (`docs/guides/data.md`).
+
+    Args:
+        path: of the file.
+        columns: required columns, which are read.
+        texts: those of them that hold a text in every row.
+
+    Raises:
+        DataError: it cannot be read as Parquet, lacks a column, or a row has no text where one is required.
+    """
+    arrow, parquet = optional("pyarrow", "train"), optional("pyarrow.parquet", "train")
+    try:
+        names = parquet.read_schema(path).names
+        missing = sorted(set(columns) - set(names))
+        if missing:
+            raise DataError(f"{path.name}: missing column(s) {missing}; it has {names}")
+        rows = parquet.read_table(path, columns=list(dict.fromkeys(columns))).to_pylist()
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path.name}: cannot be read as Parquet ({error}); fetch it again") from error
+    for number, row in enumerate(rows, 1):
+        for name in texts:
+            if not isinstance(row[name], str):
+                raise DataError(f"{path.name}, row {number}: {name} is {row[name]!r}; expected a text, mend the row")
+    return rows
 
 
 class _Resolve:

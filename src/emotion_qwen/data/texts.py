@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emotion_qwen.data.tables import read_own_rows
 from emotion_qwen.errors import DataError
 from emotion_qwen.taxonomy import label_set
 
@@ -42,18 +44,18 @@ def read_texts(path: Path, split: str, source: str = "") -> Texts:
     """
     if not path.is_file():
         raise DataError(f"text file {str(path)!r} does not exist; give a Parquet file with {', '.join(COLUMNS)}")
-    columns = pq.read_schema(path).names
+    try:
+        columns = pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        columns = []  # the error of the reader below names the file
     column = next((name for name in LABELS if name in columns), LABELS[0])
-    needed = {"id", "text", column, "split", *(("source",) if source else ())}
-    missing = sorted(needed - set(columns))
-    if missing:
-        raise DataError(f"{path.name}: missing column(s) {missing}; it has {columns}")
+    texts_of_row = ("id", "text", "split", *(("source",) if source else ()))
     rows = []
-    for row in pq.read_table(path, columns=sorted(needed)).to_pylist():
+    for row in read_own_rows(path, (*texts_of_row, column), texts_of_row):
         if source and not row["source"].startswith(source):
             continue
-        given = [row[column]] if isinstance(row[column], str) else list(row[column])
-        label = _CONCEPTS.get(given[0], given[0]) if len(given) == 1 else ""
+        labels_of_row = row[column] if isinstance(row[column], list) else [row[column]]
+        label = _CONCEPTS.get(labels_of_row[0], labels_of_row[0]) if len(labels_of_row) == 1 else ""
         if row["split"] == split and label in KNOWN:
             rows.append((row["text"], label, row["id"]))
     if not rows:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from emotion_qwen.data.tables import read_own_rows
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.media.sound import SoundBytes, read_sound
 
@@ -49,16 +49,12 @@ def read_voices(
     """
     if not path.is_file():
         raise DataError(f"voice file {str(path)!r} does not exist; give a Parquet file with {', '.join(COLUMNS)}")
-    schema = pq.read_schema(path).names
-    columns = [*COLUMNS, *(("corpus",) if corpus else ())]
-    missing = sorted(set(columns) - set(schema))
-    if missing:
-        raise DataError(f"{path.name}: missing column(s) {missing}; it has {schema}")
-    rows = pq.read_table(path, columns=columns).to_pylist()
+    more = ("corpus",) if corpus else ()
+    rows = read_own_rows(path, (*COLUMNS, *more), ("id", "label", "split", *more))
     rows = [row for row in rows if not corpus or row["corpus"].startswith(corpus)]
     chosen = [row for row in rows if split in (None, row["split"]) and (speakers is None or row["speaker"] in speakers)]
     if not chosen:
-        known = sorted({row["split"] for row in rows}), sorted({row["speaker"] for row in rows})
+        known = sorted({row["split"] for row in rows}), sorted({row["speaker"] for row in rows}, key=str)
         raise DataError(
             f"{path.name}: no voice has split {split!r} and a speaker of {speakers}; it has splits {known[0]} and "
             f"speakers {known[1]}"
@@ -78,6 +74,8 @@ def decode_voice(data: bytes, place: str = "sound") -> np.ndarray:
     Raises:
         DataError: it cannot be read, has no sample, or is damaged; the message starts with `place`.
     """
+    if not isinstance(data, bytes):
+        raise DataError(f"{place}: holds no bytes; expected an encoded sound, leave the row out")
     try:
         sound = read_sound(SoundBytes(data, "sound"))
     except MediaError as error:

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from emotion_qwen.evaluation.tasks import TASKS
+from ..all_files import BENCHMARKS, with_wheels
 
-from .. import affect_files, benchmark_files, general_files
-
-WRITERS = {**benchmark_files.WRITERS, **affect_files.WRITERS, **general_files.WRITERS}
 LITTER = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X \xff\xfe"
 """The beginning of an AppleDouble file."""
 
@@ -27,14 +24,13 @@ def add_litter(folder: Path) -> int:
     return len(files)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_hidden_files_change_nothing(name, tmp_path):
-    WRITERS[name](tmp_path)
-    task = TASKS[name].with_options(wheels=str(tmp_path)) if "wheels" in TASKS[name].options else TASKS[name]
-    before, found = task.items(tmp_path, side=None), task.check(tmp_path)
-    assert add_litter(tmp_path) and before
-    after = task.items(tmp_path, side=None)
+    task, home = with_wheels(name, tmp_path / "wheels")[0], BENCHMARKS[name](tmp_path / "set")
+    before, found = task.items(home, side=None), task.check(home)
+    assert add_litter(home) and before
+    after = task.items(home, side=None)
     assert [(item.id, item.answer, str(item.parts)) for item in after] == [
         (item.id, item.answer, str(item.parts)) for item in before
     ]
-    assert task.check(tmp_path) == found
+    assert task.check(home) == found

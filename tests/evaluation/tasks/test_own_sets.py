@@ -1,37 +1,13 @@
 """Voices and lines of our own layout, from invented Parquet files: sources, splits, labels and odd rows."""
 
-import io
-import wave
-
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.tasks import TASKS
 
-
-def sound(level: float) -> bytes:
-    data = io.BytesIO()
-    with wave.open(data, "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes((level * np.sin(np.arange(1600) / 5) * 32767).astype("<i2").tobytes())
-    return data.getvalue()
-
-
-def write_voices(path, labels, corpus=()):
-    rows = [
-        {"id": f"v{n}", "audio": sound(0.1 + 0.1 * n), "label": label, "speaker": n % 3, "split": split}
-        for n, (label, split) in enumerate(labels)
-    ]
-    rows = [{**row, "corpus": name} for row, name in zip(rows, corpus, strict=True)] if corpus else rows
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
-def write_lines(path, rows, label="label"):
-    names = ("id", "text", label, "source", "split")
-    pq.write_table(pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows]), path)
+from ..own_files import write_lines, write_voices
 
 
 def answers(name, folder, **more):

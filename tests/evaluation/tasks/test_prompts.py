@@ -10,8 +10,7 @@ from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
 from emotion_qwen.evaluation.tasks.skills import SUITES, TextRows
 
-from .. import affect_files, general_files
-from .. import benchmark_files as files
+from ..all_files import BENCHMARKS
 from ..skill_files import write_skill_files
 
 FROZEN = Path(__file__).with_name("prompts.txt")
@@ -63,8 +62,7 @@ def all_prompts(folder: Path) -> str:
         if isinstance(task.source, TextRows):
             told = _of_text(task, folder / name)
         else:
-            writers = files.WRITERS | affect_files.WRITERS | general_files.WRITERS
-            told = _of_files(task, writers[name](folder / name)) if name in writers else _of_own(task)
+            told = _of_files(task, BENCHMARKS[name](folder / name)) if name in BENCHMARKS else _of_own(task)
         pieces += [f"## {heading}\n{text.replace(chr(10), '¶' + chr(10))}¶\n" for heading, text in told]
     return "\n".join(pieces)
 

@@ -12,11 +12,9 @@ from emotion_qwen.evaluation.task import DOMAINS
 from emotion_qwen.evaluation.tasks import TASKS, listing
 from emotion_qwen.settings import ClipSettings
 
-from .. import affect_files, general_files
 from .. import benchmark_files as files
+from ..all_files import BENCHMARKS, WRITERS, with_wheels
 
-WRITERS = files.WRITERS | affect_files.WRITERS | general_files.WRITERS
-BENCHMARKS = list(WRITERS)
 EMOTION = (
     *("dfew", "mer2024_semi", "mer2024_noise", "mafw", "ravdess", "emoset", "emer", "mer_unibench", "ver", "folder"),
 )
@@ -26,16 +24,14 @@ GENERAL = ("pope", "mme", "mmbench", "mmbench_circular", "scienceqa", "seedbench
 @pytest.fixture(params=BENCHMARKS)
 def benchmark(request, tmp_path):
     """A task with its folder of invented files."""
-    task = TASKS[request.param]
-    if "wheels" in task.options:
-        task = task.with_options(wheels=str(files.write_wheels(tmp_path / "wheels")))
-    return task, WRITERS[request.param](tmp_path / "set")
+    return with_wheels(request.param, tmp_path / "wheels")[0], BENCHMARKS[request.param](tmp_path / "set")
 
 
 def test_every_task_of_the_issue_is_there_and_written_for():
     assert set(files.WRITERS) == {*EMOTION, *GENERAL}
     assert all(TASKS[name].domain == ("emotion" if name in EMOTION else "general") for name in files.WRITERS)
     assert all(task.name == name and task.domain in DOMAINS for name, task in TASKS.items())
+    assert set(WRITERS) == set(TASKS)
 
 
 def test_a_listing_says_what_is_needed_on_which_terms_and_where_from():
@@ -126,7 +122,7 @@ def test_findings_are_one_line_each(benchmark):
 def test_the_guide_lists_every_benchmark_with_its_terms():
     guide = Path(__file__).parents[3] / "docs" / "guides" / "benchmark_tasks.md"
     rows = [line for line in guide.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    for name in WRITERS:
+    for name in BENCHMARKS:
         row = next(row for row in rows if f"`{name}`" in row.split("|")[1])
         assert TASKS[name].licence in row and TASKS[name].access in row, name
     named = " ".join(row.split("|")[1] for row in rows).replace("`moments...`", "`moments`")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from pathlib import Path
 
+import pytest
+
+from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.predictions import Prediction
-from recipes.mini.card import cross_fitted, is_odd, measured, pooled_recalls, with_biases
+from recipes.mini import card as module
+from recipes.mini.card import cross_fitted, is_odd, measured, page, pooled_recalls, with_biases, with_earlier
 
+REPOSITORY = Path(__file__).parents[3]
 LABELS = ("happiness", "sadness", "neutral")
 
 
@@ -78,3 +85,49 @@ def test_recalls_are_pooled_over_the_sets_of_faces():
     answers = {"ferplus_votes": [line(n, "anger", {"anger": 0.9, "sadness": 0.1}) for n in range(3)],
                "fer": [line(0, "anger", {"anger": 0.1, "sadness": 0.9})]}  # fmt: skip
     assert pooled_recalls(answers)["anger"] == 75.0 and pooled_recalls(answers)["fear"] == 0.0
+
+
+def figures_of(accuracy: float, items: int, *titles: str) -> dict:
+    row = {"items": items, "accuracy": accuracy, "interval": [accuracy - 9, accuracy + 8], "macro F1": 31.0}
+    way = {**row, "recall": {"anger": accuracy}}
+    return {title: {"as analyze": way} for title in titles} | {
+        "recall pooled over faces": dict.fromkeys(module.POOLED, accuracy)
+    }
+
+
+def test_a_model_is_measured_again_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mini.json").write_text(
+        json.dumps({"mini": figures_of(40.0, 60, "FER+", "EmoDB"), "nano": figures_of(70.0, 240, "FER+", "ISEAR")})
+    )
+    asked = []
+    monkeypatch.setattr(
+        module, "measure", lambda model, *_: asked.append(model) or figures_of(55.0, 60, "FER+", "RAVDESS")
+    )
+    arguments = ["--model", "/models/mini", "--data", ".", "--predictions", ".", "--results", str(tmp_path)]
+    module.card.main(arguments, standalone_mode=False)
+    figures = json.loads((tmp_path / "mini.json").read_text(encoding="utf-8"))
+    assert asked == ["/models/mini"] and list(figures) == ["mini", "nano"]
+    assert figures["mini"]["FER+"]["as analyze"]["accuracy"] == 55.0 and "EmoDB" not in figures["mini"]
+    written = (tmp_path / "mini.md").read_text(encoding="utf-8").splitlines()
+    assert written[0] == "# Accuracy of mini and nano"
+    assert [line for line in written if line.startswith(("| FER+", "| RAVDESS", "| ISEAR", "| mini", "| nano"))] == [
+        "| FER+ | 60, 240 | 55.0 | 46.0–63.0 | 31.0 | 70.0 | 61.0–78.0 | 31.0 |",
+        "| RAVDESS | 60 | 55.0 | 46.0–63.0 | 31.0 | | | |",
+        "| ISEAR | 240 | | | | 70.0 | 61.0–78.0 | 31.0 |",
+        "| mini | 55.0 | 55.0 | 55.0 | 55.0 |",
+        "| nano | 70.0 | 70.0 | 70.0 | 70.0 |",
+    ]
+    assert "Recall by class, nano, ISEAR (%): anger 70.0." in written and capsys.readouterr().out
+
+
+def test_figures_that_cannot_be_kept_are_refused_before_measuring(tmp_path):
+    assert with_earlier({"mini": {}}, tmp_path / "mini.json") == {"mini": {}}
+    (tmp_path / "mini.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"mini\.json: contains no figures per model; remove it, or give another"):
+        with_earlier({}, tmp_path / "mini.json")
+
+
+def test_the_page_in_the_documentation_is_that_of_its_figures():
+    folder = REPOSITORY / "docs" / "results"
+    figures = json.loads((folder / "mini.json").read_text(encoding="utf-8"))
+    assert page(figures) == (folder / "mini.md").read_text(encoding="utf-8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,6 +21,29 @@ img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } th, td { border-color: #333 }
 h2 { border-color: #333 } figcaption { color: #aaa } }
 """
+
+
+TERMS = {
+    "WAR": "the share of items that were answered correctly",
+    "UAR": "the mean recall of the classes",
+    "macro F1": "the mean F1 of the classes",
+    "WAF": "the mean F1 of the classes, weighted by their number of items",
+    "CCC": "the concordance correlation coefficient",
+    "MAE": "the mean absolute error",
+    "PCC": "Pearson's correlation coefficient",
+}
+"""Name of a score -> what it is; `docs/concepts/scores.md` has the definitions."""
+
+
+def percent(share: float) -> str:
+    """Write a share of 1 in percent, as all tables of the pages do."""
+    return f"{100 * share:.1f} %"
+
+
+def explained_terms(names: Iterable[str]) -> str:
+    """Return a sentence per abbreviation among names of scores, such as "WAR" or "CCC of valence"; "" for none."""
+    first = {re.split(r",| of ", name)[0] for name in names}
+    return " ".join(f"{term}: {meaning}." for term, meaning in TERMS.items() if term in first)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from emotion_qwen import __version__
-from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Rows, Text, as_html, markdown_of_blocks
+from emotion_qwen.evaluation.pages.blocks import (
+    Block,
+    Bullets,
+    Heading,
+    Rows,
+    Text,
+    as_html,
+    explained_terms,
+    markdown_of_blocks,
+    percent,
+)
 from emotion_qwen.evaluation.run.contamination import TRAINED
 from emotion_qwen.evaluation.run.exports import as_points, title_of
 from emotion_qwen.evaluation.run.leaderboard import SKILLS, Leaderboard, Standing
@@ -34,14 +44,17 @@ def write_board(board: Leaderboard, folder: Path) -> list[Path]:
 
 def board_blocks(board: Leaderboard) -> list[Block]:
     """Compose the page."""
+    explained = explained_terms(standing.score.name for standing in board.standings)
+    terms = f"{explained} " if explained else ""
     blocks: list[Block] = [
         Heading(f"Results of {', '.join(board.models)}", 1),
         Text(
             "One score per set, with its 95 % interval, over all items: an item without an answer, or with one that "
             'cannot be read, counts as wrong. "Chance" is the mean score of guessing among the choices, "commonest" '
-            "that of giving the commonest answer to every item, without looking at it; a model whose interval is not "
-            "above both has not shown this skill. Two scores whose intervals overlap widely are not different; compare "
-            f"models with emotion-qwen eval compare. Emotion-Qwen {__version__}."
+            "that of giving the commonest answer to every item, without looking at it; unless a model's whole interval "
+            "is above both, these items do not show that it has the skill. Where the intervals of two models overlap, "
+            "emotion-qwen eval compare tells whether they differ: it compares them item by item. An empty cell: not "
+            f"measured, or not defined. {terms}Emotion-Qwen {__version__}."
         ),
         Bullets([_verdict(board, model) for model in board.models]),
     ]
@@ -53,7 +66,7 @@ def board_blocks(board: Leaderboard) -> list[Block]:
                 Rows(("set", "score", "chance", "commonest", *board.models), _score_rows(board, rows), (0, 1)),
             ]
     cells = [str(cell) for block in blocks if isinstance(block, Rows) for row in block.rows for cell in row]
-    poor = f"{MARK} Fewer than {LOW_COVERAGE:.0%} of the items were answered, or of the answers could be read."
+    poor = f"{MARK} Fewer than {100 * LOW_COVERAGE:.0f} % of the items were answered, or of the answers could be read."
     seen = f"{SEEN} The model was trained on the training part of this set; these are other items of it."
     legend = [text for mark, text in ((MARK, poor), (SEEN, seen)) if any(mark in cell for cell in cells)]
     blocks += [Text(" ".join(legend))] if legend else []
@@ -81,7 +94,7 @@ def _verdict(board: Leaderboard, model: str) -> str:
     shown, others = ([title_of(s) for s in standings if board.shows(s) == above] for above in (True, False))
     text = f"{model} is above chance and the commonest answer on {len(shown)} of {len(standings)} sets"
     text += f": {'; '.join(shown)}" if shown else ""
-    return f"{text}. Not shown: {'; '.join(others)}." if others else f"{text}."
+    return f"{text}. Not on: {'; '.join(others)}." if others else f"{text}."
 
 
 def _explained() -> str:
@@ -109,7 +122,7 @@ def _score_rows(board: Leaderboard, rows: Sequence[tuple[str, str, str, str]]) -
 def _bound(standing: Standing, value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return ""
-    return f"{100 * value:.1f} %" if standing.score.share else f"{value:.2f}"
+    return percent(value) if standing.score.share else f"{value:.2f}"
 
 
 def _cell(standing: Standing | None) -> str:
@@ -146,13 +159,13 @@ def _mean_blocks(board: Leaderboard) -> list[Block]:
 
 def _handling(standings: Sequence[Standing]) -> Rows:
     rows = [
-        [title_of(s), s.model, f"{s.items:,}", f"{s.coverage:.1%}", f"{s.parse_rate:.1%}", s.trained] for s in standings
+        [title_of(s), s.model, f"{s.items:,}", percent(s.coverage), percent(s.parse_rate), s.trained] for s in standings
     ]
     return Rows(("set", "model", "items", "coverage", "parsed", "training data"), rows, (0, 1, 5))
 
 
 def _figure(value: float) -> str:
-    return f"{100 * value:.1f} %" if 0 <= value <= 1 else f"{value:.2f}"
+    return percent(value) if 0 <= value <= 1 else f"{value:.2f}"
 
 
 def print_board(board: Leaderboard, console: Console) -> None:

@@ -12,7 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from emotion_qwen import __version__
-from emotion_qwen.evaluation.pages.blocks import Block, Heading, Picture, Rows, Text, as_html, markdown_of_blocks
+from emotion_qwen.evaluation.pages.blocks import (
+    Block,
+    Heading,
+    Picture,
+    Rows,
+    Text,
+    as_html,
+    explained_terms,
+    markdown_of_blocks,
+    percent,
+)
 from emotion_qwen.evaluation.pages.examples import worst
 from emotion_qwen.evaluation.pages.figures import draw_column
 from emotion_qwen.evaluation.run.predictions import text_digest
@@ -66,12 +76,15 @@ def print_scores(scored: Scored, console: Console) -> None:
 
 def report_blocks(run: Path, scored: Scored, frames: bool = True) -> list[Block]:
     """Compose the page of a run."""
+    explained = explained_terms(score.name for column in scored.columns for score in column.result.scores)
+    terms = f"{explained} " if explained else ""
     blocks: list[Block] = [
         Heading(f"Scores of {run.name}", 1),
         Text(
             "Every score is over all items: an item without an answer, or with one that cannot be read, "
             "counts as wrong. Parsed: share of the answers that could be read. Coverage: share of the items that were "
-            f"answered. Failed: items whose answer is an error. Intervals: 95 %, bootstrap. Emotion-Qwen {__version__}."
+            f"answered. Failed: items whose answer is an error. Intervals: 95 %, bootstrap. {terms}"
+            f"Emotion-Qwen {__version__}."
         ),
     ]
     if scored.unscored:
@@ -186,7 +199,7 @@ def _main(result: Result) -> list[Score]:
 
 def _score_rows(column: Column, result: Result, scores: Sequence[Score]) -> list[list[str]]:
     tally = result.tally
-    beside = [f"{tally.parse_rate:.1%}", f"{tally.coverage:.1%}", f"{tally.failures:,}"]
+    beside = [percent(tally.parse_rate), percent(tally.coverage), f"{tally.failures:,}"]
     return [[column.model, column.language, s.name, *_value(s), f"{s.items:,}", *beside] for s in scores]
 
 
@@ -195,12 +208,12 @@ def _value(score: Score) -> list[str]:
     if not np.isfinite(score.value):
         return ["none", ""]
     if score.share:
-        return [f"{100 * score.value:.1f} %", f"{100 * score.low:.1f} to {100 * score.high:.1f}"]
+        return [percent(score.value), f"{100 * score.low:.1f} to {100 * score.high:.1f}"]
     return [f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}"]
 
 
 def _figure(value: float) -> str:
-    return f"{100 * value:.1f} %" if 0 <= value <= 1 else f"{value:.2f}"
+    return percent(value) if 0 <= value <= 1 else f"{value:.2f}"
 
 
 def _short(text: str) -> str:

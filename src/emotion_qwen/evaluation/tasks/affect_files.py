@@ -16,7 +16,17 @@ from emotion_qwen.evaluation.scoring.numbers import VALENCE_AROUSAL, score_numbe
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.affect_sets import FRAMES, WHEELS
 from emotion_qwen.evaluation.tasks.clips import LABEL, VALUES, WORDS, Labelled, LabelledFiles, with_presets
-from emotion_qwen.evaluation.tasks.files import PICTURES, SOUNDS, VIDEOS, Media, ReadRows, counted, needed, read_utf8
+from emotion_qwen.evaluation.tasks.files import (
+    PICTURES,
+    SOUNDS,
+    VIDEOS,
+    Media,
+    ReadRows,
+    counted,
+    finite,
+    needed,
+    read_utf8,
+)
 from emotion_qwen.evaluation.tasks.prompts import VALENCE_AROUSAL_OURS
 from emotion_qwen.evaluation.tasks.scorers import HitRates, LabelScores
 from emotion_qwen.files import files_below, is_hidden
@@ -26,7 +36,9 @@ IEMOCAP4 = ("happy", "sad", "neutral", "angry")
 _IEMOCAP = {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"}
 SESSION5, ALL_SESSIONS = 1241, 5531
 """Utterances with one of the four labels, "excited" counted as happy: in session 5, and in all five."""
-_TURN = re.compile(r"\[(?P<start>[\d.]+) - (?P<end>[\d.]+)\]\t(?P<name>\S+)\t(?P<label>\w+)\t\[(?P<values>[^\]]+)\]")
+_TURN = re.compile(
+    r"\[(?P<start>\d+(?:\.\d+)?) - (?P<end>\d+(?:\.\d+)?)\]\t(?P<name>\S+)\t(?P<label>\w+)\t\[(?P<values>[^\]]+)\]"
+)
 _LINE = re.compile(r"(?P<name>Ses\S+) \[[^\]]*\]:\s*(?P<words>.*)")
 
 
@@ -95,7 +107,7 @@ class CohnKanade(LabelledFiles):
         for path in needed(home, "**/*_emotion.txt"):
             written, name = read_utf8(path).strip(), path.stem.removesuffix("_emotion")
             try:
-                code = int(float(written))
+                code = int(finite(written))
             except ValueError:
                 code = 0
             if not 1 <= code <= len(CK7):
@@ -127,7 +139,7 @@ class EmotionSix(LabelledFiles):
         lines = lines[1:] if lines and lines[0][0].startswith("[") else lines
         for cells in lines:
             try:
-                shares = dict(zip(EMOTION6, map(float, cells[3:10]), strict=True))
+                shares = dict(zip(EMOTION6, map(finite, cells[3:10]), strict=True))
             except ValueError:
                 table.fault("no seven shares", cells[0])
                 continue
@@ -187,7 +199,9 @@ class AfewVa(AnnotatedFrames):
         for path in needed(home, "**/[0-9][0-9][0-9]/[0-9][0-9][0-9].json"):
             try:
                 frames = json.loads(read_utf8(path))["frames"]
-                rows = [(key, float(f["valence"]) / 10, float(f["arousal"]) / 10) for key, f in sorted(frames.items())]
+                rows = [
+                    (key, finite(f["valence"]) / 10, finite(f["arousal"]) / 10) for key, f in sorted(frames.items())
+                ]
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 table.fault("not frames with valence and arousal", f"{path.name} ({error})")
                 continue
@@ -216,7 +230,7 @@ class AffWild(AnnotatedFrames):
             for number, line in enumerate(lines, 1):
                 cells = [cell.strip() for cell in line.split(",")]
                 try:
-                    values = [float(cell) for cell in cells]
+                    values = [finite(cell) for cell in cells]
                 except ValueError:
                     values = []
                 if len(values) != 2 or INVALID in values:

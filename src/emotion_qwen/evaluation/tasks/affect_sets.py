@@ -118,6 +118,7 @@ FERPLUS = TableLayout(
     name="{Image name}",
     published={"test": 3589, "validation": 3589},
     label="unknown",
+    values=(*FERPLUS8, "unknown", "NF"),
     where={"test": ("Usage", "PrivateTest"), "validation": ("Usage", "PublicTest")},
     media="{Image name}",
     suffixes=PICTURES,

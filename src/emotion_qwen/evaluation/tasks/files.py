@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,19 +40,21 @@ class ReadRows:
     _faults: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, row: Any) -> None:
-        """Add a row, or leave it out if its id is already present."""
-        if name in self.rows:
+        """Add a row, or leave it out if it has no id or one that is already present."""
+        if not name.strip():
+            self.fault("no id", "unnamed")
+        elif name in self.rows:
             self.fault("duplicate id", name)
         else:
             self.rows[name] = row
 
     def fault(self, what: str, name: str) -> None:
         """Leave a row out, and record the reason."""
-        self._faults.setdefault(what, []).append(name)
+        self._faults.setdefault(what, []).append(" ".join(name.splitlines()))  # a cell may have several lines
 
     def say(self, kind: Any, text: str) -> None:
         """Add a finding."""
-        self.findings.append(TaskFinding(kind, text))
+        self.findings.append(TaskFinding(kind, " ".join(text.splitlines())))
 
     def all_findings(self) -> list[TaskFinding]:
         """Return all findings, with the faults of one kind in one line."""
@@ -220,9 +223,61 @@ def read_json_file(path: Path) -> Any:
         DataError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); fetch it again") from error
+
+
+def json_rows(path: Path, start: int = 1) -> Iterator[tuple[int, Any]]:
+    """Yield the entries of a JSON list, an object of entries, or JSON lines, with their numbers from `start`.
+
+    Raises:
+        DataError: the file is none of these.
+    """
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(read_utf8(path).split("\n"), start):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{path}, line {number}: not JSON ({error}); fetch the file again") from error
+        return
+    data = read_json_file(path)
+    rows = list(data.values()) if isinstance(data, dict) else data
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: contains {type(data).__name__}; expected a list or an object of entries")
+    yield from enumerate(rows, start)
+
+
+def cell_text(value: Any) -> str:
+    """Return the text of a cell; empty for none, and for the "nan" that pandas writes."""
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() == "nan" else text
+
+
+def plain_text(value: Any) -> str:
+    """Return the text of a cell as the owners wrote it, blanks included; empty for none."""
+    return "" if value is None else str(value)
+
+
+def cell_texts(value: Any) -> tuple[str, ...]:
+    """Return the texts of a cell with a list; empty for anything else, such as one text."""
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+
+def finite(value: Any) -> float:
+    """Return a number of a cell.
+
+    Raises:
+        ValueError: it is no number, or none that can be calculated with ("nan", "inf").
+    """
+    try:
+        number = float(value)
+    except TypeError as error:
+        raise ValueError(f"{value!r} is no number") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not finite")
+    return number
 
 
 def md5(path: Path) -> str:

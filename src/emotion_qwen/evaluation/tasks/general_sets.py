@@ -16,9 +16,20 @@ from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.scoring.short_answers import FLOAT, INTEGER, TEXT, score_short_answers
 from emotion_qwen.evaluation.task import OURS, Task
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, ReadRows, needed, parquet_rows, read_json_file
+from emotion_qwen.evaluation.tasks.files import (
+    VIDEOS,
+    Media,
+    ReadRows,
+    cell_text,
+    cell_texts,
+    finite,
+    json_rows,
+    needed,
+    parquet_rows,
+    plain_text,
+)
 from emotion_qwen.evaluation.tasks.prompts import SHORT, choice_question
-from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, add_question, is_letter_of
 
 FRAMES = {"fps": 2.0, "video_max_pixels": 602112}
 
@@ -51,19 +62,19 @@ class Mmmu(OptionQuestions):
             files, ("id", "question", "options", "answer"), picture="image_1", hidden=hidden
         ):
             count += 1
-            name = str(row["id"])
+            name = cell_text(row["id"])
             if str(row.get("question_type") or "multiple-choice") != "multiple-choice":
                 free += 1
                 continue
-            options, letter = _listed(row["options"]), str(row["answer"]).strip().upper()
+            options, letter = _listed(row["options"]), cell_text(row["answer"]).upper()
             if not is_letter_of(letter, options):
                 table.fault("answer is not the letter of an option", f"{name} ({letter or 'empty'})")
                 continue
             numbers = sorted({int(n) for n in _PLACE.findall(" ".join([str(row["question"]), *options]))} | {1})
             pictures = [replace(stored(f"{name}.{n}"), column=f"image_{n}") for n in numbers]
             subject = re.sub(r"^(?:validation|dev|test)_|_\d+$", "", name)
-            question = Question(pictures[0], str(row["question"]), (letter,), subject, options=options)
-            table.add(name, question._replace(more=tuple(pictures[1:])))
+            question = Question(pictures[0], plain_text(row["question"]), (letter,), subject, options=options)
+            add_question(table, name, question._replace(more=tuple(pictures[1:])))
         table.expect("questions", count, MMMU_ROWS)
         if free:
             table.say("note", f"{free} questions without options were not read; the score covers those with options")
@@ -80,7 +91,7 @@ def _listed(written: Any) -> tuple[str, ...]:
             written = ast.literal_eval(written)
         except (ValueError, SyntaxError):
             return ()
-    return tuple(map(str, written)) if isinstance(written, list | tuple) else ()
+    return cell_texts(written)
 
 
 MATHVISTA_ROWS = 1000
@@ -97,8 +108,8 @@ class MathVista(OptionQuestions):
         count = 0
         for row, stored in parquet_rows(needed(home, "**/testmini-*.parquet"), columns, picture="decoded_image"):
             count += 1
-            name, right, kind = str(row["pid"]), str(row["answer"]).strip(), str(row["question_type"])
-            options = tuple(map(str, row["choices"] or ()))
+            name, right, kind = cell_text(row["pid"]), cell_text(row["answer"]), str(row["question_type"])
+            options = cell_texts(row["choices"])
             if kind == "multi_choice":
                 if right not in options:
                     table.fault("answer is not one of the choices", f"{name} ({right or 'empty'})")
@@ -108,15 +119,22 @@ class MathVista(OptionQuestions):
                 table.fault("no answer", name)
                 continue
             else:
-                options, answers = (), (right, _kind(str(row["answer_type"]), row.get("precision")))
+                try:
+                    options, answers = (), (right, _kind(str(row["answer_type"]), row.get("precision")))
+                except ValueError:
+                    table.fault("precision is no number", f"{name} ({row['precision']})")
+                    continue
             unit = f"Unit: {row['unit']}" if row.get("unit") else ""
-            table.add(name, Question(stored(name), str(row["question"]), answers, kind, options=options, hint=unit))
+            question = Question(stored(name), plain_text(row["question"]), answers, kind, options=options, hint=unit)
+            add_question(table, name, question)
         table.expect("questions of testmini", count, MATHVISTA_ROWS)
         return table
 
 
 def _kind(answer_type: str, precision: Any) -> str:
-    return f"{FLOAT}{int(precision or 0)}" if answer_type == FLOAT else INTEGER if answer_type == INTEGER else TEXT
+    return (
+        f"{FLOAT}{int(finite(precision or 0))}" if answer_type == FLOAT else INTEGER if answer_type == INTEGER else TEXT
+    )
 
 
 REALWORLD_ROWS = 765
@@ -132,9 +150,9 @@ class RealWorld(OptionQuestions):
         """See `BenchmarkReader`; `group` tells questions with options from the others."""
         table, count = ReadRows(), 0
         for row, stored in parquet_rows(needed(home, "**/test-*.parquet"), ("question", "answer", "image")):
-            name, right = str(row.get("id", count)), str(row["answer"]).strip()
+            name, right = cell_text(row.get("id", count)), cell_text(row["answer"])
             count += 1
-            text = _HOW.sub("", str(row["question"])).strip()
+            text = _HOW.sub("", plain_text(row["question"])).strip()
             options = tuple(match[2] for match in _OPTION.finditer(text))
             text = _OPTION.sub("", text).strip() if options else text
             if options and not is_letter_of(right.upper(), options):
@@ -145,7 +163,7 @@ class RealWorld(OptionQuestions):
                 kind = INTEGER if right.isdecimal() else TEXT
                 answers = (right.upper(),) if options else (right, kind)
                 group = "options" if options else "short answer"
-                table.add(name, Question(stored(name), text, answers, group, options=options))
+                add_question(table, name, Question(stored(name), text, answers, group, options=options))
         table.expect("questions", count, REALWORLD_ROWS)
         return table
 
@@ -167,14 +185,14 @@ class VideoMme(OptionQuestions):
         table = ReadRows()
         columns = ("videoID", "question_id", "duration", "question", "options", "answer")
         for row, _ in parquet_rows(needed(home, "**/test-*.parquet"), columns):
-            name, letter = str(row["question_id"]), str(row["answer"]).strip().upper()
-            options = tuple(re.sub(r"^[A-J]\.\s*", "", str(option)) for option in row["options"] or ())
+            name, letter = cell_text(row["question_id"]), cell_text(row["answer"]).upper()
+            options = tuple(re.sub(r"^[A-J]\.\s*", "", option) for option in cell_texts(row["options"]))
             if not is_letter_of(letter, options):
                 table.fault("answer is not the letter of an option", f"{name} ({letter or 'empty'})")
                 continue
-            video = str(row["videoID"])
+            video, text = str(row["videoID"]), plain_text(row["question"])
             where = home / f"{video}.mp4"
-            table.add(name, Question(where, str(row["question"]), (letter,), str(row["duration"]), video, options))
+            add_question(table, name, Question(where, text, (letter,), str(row["duration"]), video, options))
         table.expect("questions", len(table.rows), VIDEOMME_ROWS)
         find_videos(table, home)
         return table
@@ -192,13 +210,16 @@ class MvBench(OptionQuestions):
         table, groups = ReadRows(), set[str]()
         for path in needed(home, "**/json/*.json"):
             groups.add(path.stem)
-            for number, row in enumerate(read_json_file(path)):
+            for number, row in json_rows(path, start=0):
                 name = f"{path.stem}/{number}"
                 try:
-                    options, right, video = tuple(map(str, row["candidates"])), str(row["answer"]), str(row["video"])
-                    text = str(row["question"])
-                    span = (float(row["start"]), float(row["end"])) if "start" in row and "end" in row else ()
+                    options, right = cell_texts(row["candidates"]), str(row["answer"])
+                    video = cell_text(row["video"])
+                    text = plain_text(row["question"])
+                    span = (finite(row["start"]), finite(row["end"])) if "start" in row and "end" in row else ()
                 except (KeyError, TypeError, ValueError):
+                    video = ""
+                if not video:
                     table.fault("without video, question, candidates and answer", name)
                     continue
                 if right not in options:
@@ -207,7 +228,7 @@ class MvBench(OptionQuestions):
                 letter, where = LETTERS[options.index(right)], home / Path(video).name
                 where = where if where.suffix.lower() in VIDEOS else where.with_name(f"{where.name}.mp4")
                 question = Question(where, text, (letter,), path.stem, Path(video).stem, options)
-                table.add(name, question._replace(span=span))
+                add_question(table, name, question._replace(span=span))
         if len(groups) != MVBENCH_TASKS:
             table.say("differs", f"tasks: {len(groups)}, published {MVBENCH_TASKS}")
         table.expect("questions", len(table.rows), MVBENCH_ROWS)

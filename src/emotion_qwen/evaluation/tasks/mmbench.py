@@ -18,7 +18,7 @@ from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import rotations, score_choices, score_circular
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, parquet_rows, read_csv
+from emotion_qwen.evaluation.tasks.files import ReadRows, cell_text, parquet_rows, read_csv
 from emotion_qwen.evaluation.tasks.prompts import lettered, mmbench_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_mmbench
@@ -53,12 +53,12 @@ class MmBench(PictureQuestions):
                 rotated += 1
                 continue
             options = _options(row)
-            letter = _text(row["answer"]).upper()
+            letter = cell_text(row["answer"]).upper()
             if not is_letter_of(letter, options):
                 table.fault("answer is not the letter of an option", f"{name} ({letter or 'empty'})")
                 continue
-            category, hint = _text(row["category"]), _text(row.get("hint"))
-            text, answers = _text(row["question"]), (letter,)
+            category, hint = cell_text(row["category"]), cell_text(row.get("hint"))
+            text, answers = cell_text(row["question"]), (letter,)
             table.add(name, Question(picture(name), text, answers, category, options=options, hint=hint))
         if not table.rows:
             raise DataError(
@@ -94,15 +94,10 @@ class MmBench(PictureQuestions):
             )  # fmt: skip
 
 
-def _text(value: Any) -> str:
-    text = "" if value is None else str(value).strip()
-    return "" if text.lower() == "nan" else text
-
-
 def _options(row: dict[str, Any]) -> tuple[str, ...]:
     options: list[str] = []
     for letter in LETTERS[:6]:
-        text = _text(row.get(letter))
+        text = cell_text(row.get(letter))
         if not text:
             break
         options.append(text)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, score_mme
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.files import ReadRows, cell_text, needed, parquet_rows, plain_text
 from emotion_qwen.evaluation.tasks.prompts import mme_question
-from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question
+from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question, add_question
 from emotion_qwen.evaluation.tasks.scorers import released_mme
 
 QUESTIONS = 2374
@@ -32,18 +32,22 @@ class Mme(PictureQuestions):
         files = needed(home, "test-*.parquet", "data/test-*.parquet")
         for row, stored in parquet_rows(files, ("question_id", "question", "answer", "image")):
             count += 1
-            key, answer = str(row["question_id"]), str(row["answer"]).strip().lower()
+            key, answer = cell_text(row["question_id"]), cell_text(row["answer"]).lower()
             times[key] += 1
             name = f"{key}#{times[key]}"
             subtask = _TASKS.get(key.partition("/")[0].lower()) or _TASKS.get(str(row.get("category")).lower())
-            if subtask is None:
+            if not key:
+                table.fault("no id", f"question {count}")
+            elif subtask is None:
                 table.fault("subtask not one of the fourteen", name)
             elif answer not in YES_NO:
                 table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
             else:
                 # Case matters: in lower case, two images of a subtask can have the same name.
                 picture = f"{subtask}/{key.rpartition('/')[2]}"
-                table.add(name, Question(stored(key), str(row["question"]), (answer,), subtask, picture))
+                add_question(
+                    table, name, Question(stored(key), plain_text(row["question"]), (answer,), subtask, picture)
+                )
         table.expect("questions", count, QUESTIONS)
         pairs = Counter(row.picture for row in table.rows.values())
         for name in [name for name, row in table.rows.items() if pairs[row.picture] != 2]:

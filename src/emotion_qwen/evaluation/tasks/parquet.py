@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, evenly, labelled
+from emotion_qwen.evaluation.tasks.files import cell_text, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken_part
 from emotion_qwen.extras import optional
-from emotion_qwen.taxonomy import LabelSet, concept
+from emotion_qwen.taxonomy import LabelSet, concept, concept_of_word
 
 if TYPE_CHECKING:
     from emotion_qwen.data.texts import Texts
@@ -48,6 +49,12 @@ class FileSource:
         """See `Source`."""
         file_in(data, self.file)
 
+    def unknown_label(self, name: str, label: str) -> DataError:
+        """Compose the error for a row with a label that is none of the classes."""
+        return DataError(
+            f"{self.file}: {name} has the label {label!r}; expected one of {', '.join(self.labels.labels)}"
+        )
+
     def person_items(
         self,
         rows: Voices | Texts,
@@ -55,8 +62,15 @@ class FileSource:
         languages: Sequence[str],
         limit: int | None,
     ) -> list[Item]:
-        """Return an item per row and language with the closed question about the person; `part` makes its message."""
-        by_concept = {concept(label): label for label in self.labels.labels}
+        """Return an item per row and language with the closed question about the person; `part` makes its message.
+
+        Raises:
+            DataError: a label is none of the classes.
+        """
+        by_concept, known = {concept(label): label for label in self.labels.labels}, concept_of_word()
+        for row, label in enumerate(rows.labels):
+            if known.get(label.strip().lower()) not in by_concept:
+                raise self.unknown_label(rows.ids[row], label)
         items = []
         for language in languages:
             question = emotion_question(self.labels, language)
@@ -86,6 +100,10 @@ class PictureFile(FileSource):
         """See `Source`."""
         names_of, labels_of, media = self.read(file_in(data, self.file), split, side)
         kept = self.kept or self.labels.labels
+        if not self.kept:
+            for name, label in zip(names_of, labels_of, strict=True):
+                if label not in kept:
+                    raise self.unknown_label(name, label)
         rows = [row for row, name in enumerate(labels_of) if name in kept]
         rows = [rows[place] for place in evenly(len(rows), limit)]
         items = []
@@ -111,21 +129,17 @@ def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[
     """Return ids, labels and storage locations of the pictures of one split of a Parquet file; none is decoded.
 
     Raises:
-        DataError: a column is missing, or no picture has that split.
+        DataError: the file is not Parquet, a column is missing, a row has no id or label, or no picture has that split.
     """
-    parquet = optional("pyarrow.parquet", "eval")
-    file = parquet.ParquetFile(path)
-    missing = {"id", "image", "label", "split"} - set(file.schema_arrow.names)
-    if missing:
-        raise DataError(f"{path.name}: missing column(s) {sorted(missing)}; it has {file.schema_arrow.names}")
     ids, labels, places = [], [], []
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=["id", "label", "split"]).to_pydict()
-        for row, (name, label, part) in enumerate(zip(table["id"], table["label"], table["split"], strict=True)):
-            if part == split:
-                ids.append(name)
-                labels.append(label)
-                places.append(Stored(path, name, row, group))
+    for number, (row, stored) in enumerate(parquet_rows([path], ("id", "image", "label", "split")), 1):
+        if row["split"] == split:
+            name, label = cell_text(row["id"]), cell_text(row["label"])
+            if not name or not label:
+                raise DataError(f"{path.name}, row {number}: no {'label' if name else 'id'}; mend the row")
+            ids.append(name)
+            labels.append(label)
+            places.append(stored(name))
     if not ids:
         raise DataError(f"{path.name}: no picture has split {split!r}; give another --split")
     return ids, labels, places

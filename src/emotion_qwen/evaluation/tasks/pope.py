@@ -18,9 +18,9 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_utf8
+from emotion_qwen.evaluation.tasks.files import ReadRows, cell_text, needed, parquet_rows, plain_text, read_utf8
 from emotion_qwen.evaluation.tasks.prompts import pope_question
-from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question, find_pictures
+from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question, add_question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_pope
 
 SPLITS = ("adversarial", "popular", "random")
@@ -41,15 +41,18 @@ class Pope(PictureQuestions):
         table = ReadRows()
         for row, stored in _rows(home):
             kind = str(row.get("category") or row.get("split") or "").lower()
-            name, answer = f"{kind}/{row.get('question_id')}", str(row["answer"]).strip().lower()
+            key, answer = cell_text(row.get("question_id")), cell_text(row["answer"]).lower()
+            name = f"{kind}/{key}"
             picture = str(row.get("image_source") or row.get("image") or "")
-            if kind not in SPLITS:
+            if not key:
+                table.fault("no id", f"question of {kind or 'no split'}")
+            elif kind not in SPLITS:
                 table.fault(f"split not one of {', '.join(SPLITS)}", name)
             elif answer not in YES_NO:
                 table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
             else:
                 image: Stored | Path = home / picture if isinstance(row.get("image"), str) else stored(picture)
-                table.add(name, Question(image, str(row["question"]), (answer,), kind, picture))
+                add_question(table, name, Question(image, plain_text(row["question"]), (answer,), kind, picture))
         find_pictures(table, home)
         counts = Counter((row.group, row.answers[0]) for row in table.rows.values())
         for kind in SPLITS:
@@ -75,6 +78,8 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
             try:
                 row = json.loads(line)
                 fields = {"question_id": row["question_id"], "question": row["text"], "answer": row["label"]}
+                if not isinstance(row["image"], str):
+                    raise TypeError("image is no name")
                 yield {**fields, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}, line {number}: not a question of POPE ({error!r}); fetch it again") from error

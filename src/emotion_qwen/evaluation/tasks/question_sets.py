@@ -6,8 +6,7 @@ owners' examples of results (github.com/Emo-gml/EmoBench-M); their data files co
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,9 +30,10 @@ from emotion_qwen.evaluation.tasks.files import (
     BenchmarkReader,
     Media,
     ReadRows,
+    cell_text,
+    cell_texts,
+    json_rows,
     needed,
-    read_json_file,
-    read_utf8,
 )
 
 FRAMES = {"fps": 2.0, "video_max_pixels": 602112}
@@ -67,27 +67,6 @@ class EmotionQuestions(BenchmarkReader):
         )  # fmt: skip
 
 
-def json_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the entries of a JSON list, an object of entries, or JSON lines, with their numbers from 1.
-
-    Raises:
-        DataError: the file is none of these.
-    """
-    if path.suffix == ".jsonl":
-        for number, line in enumerate(read_utf8(path).splitlines(), 1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except ValueError as error:
-                    raise DataError(f"{path}, line {number}: not JSON ({error}); fetch the file again") from error
-        return
-    data = read_json_file(path)
-    rows = list(data.values()) if isinstance(data, dict) else data
-    if not isinstance(rows, list):
-        raise DataError(f"{path}: contains {type(data).__name__}; expected a list or an object of entries")
-    yield from enumerate(rows, 1)
-
-
 MME_TASKS = {
     "ER_Lab": "ER-Lab", "ER_Wild": "ER-Wild", "Noise_ER": "Noise-ER", "FG_ER": "FG-ER", "ML_ER": "ML-ER", "SA": "SA",
     "FG_SA": "FG-SA", "IR": "IR",
@@ -113,10 +92,12 @@ class MmeEmotion(EmotionQuestions):
                 continue
             for number, row in json_rows(path):
                 try:
-                    name, labels = str(row["video_id"]), tuple(map(str, row["label_set"]))
+                    name, labels = cell_text(row["video_id"]), cell_texts(row["label_set"])
                     right = row["label"] if isinstance(row["label"], list) else [row["label"]]
                     answers = tuple(str(label) for label in right)
                 except (KeyError, TypeError):
+                    name = ""
+                if not name:
                     table.fault("without video_id, label and label_set", f"{path.stem} entry {number}")
                     continue
                 if not answers or not set(answers) <= set(labels):

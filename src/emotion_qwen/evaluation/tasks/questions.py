@@ -76,6 +76,14 @@ class PictureQuestions(BenchmarkReader):
         return tuple({"type": "image", "image": image} for image in (row.image, *row.more))
 
 
+def add_question(table: ReadRows, name: str, row: Question) -> None:
+    """Add a row, or report a fault if it asks nothing."""
+    if row.text.strip():
+        table.add(name, row)
+    else:
+        table.fault("no question", name)
+
+
 def is_letter_of(letter: str, options: tuple[str, ...]) -> bool:
     """Return whether an answer is the letter of one of the options."""
     return len(letter) == 1 and letter in LETTERS[: len(options)]

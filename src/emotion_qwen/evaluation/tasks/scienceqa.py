@@ -12,9 +12,16 @@ from pathlib import Path
 from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.files import (
+    ReadRows,
+    cell_text,
+    cell_texts,
+    needed,
+    parquet_rows,
+    plain_text,
+)
 from emotion_qwen.evaluation.tasks.prompts import science_question
-from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, add_question
 from emotion_qwen.evaluation.tasks.scorers import released_science
 
 PUBLISHED = {"test": (4241, 2017), "validation": (4241, 2097)}
@@ -31,16 +38,18 @@ class ScienceQa(PictureQuestions):
         table, count = ReadRows(), 0
         files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
         for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), presence=True):
-            name, options = f"{split}/{count}", tuple(str(choice) for choice in row["choices"] or ())
+            name, options = f"{split}/{count}", cell_texts(row["choices"])
             count += 1
             right = row["answer"]
             if not isinstance(right, int) or not 0 <= right < min(len(options), len(LETTERS)):
                 table.fault("answer is not the index of an option", f"{name} ({right})")
                 continue
             image = stored(name) if row["image"] else None
-            hint, group = (row.get("hint") or "").strip(), UNSEEN if image is None else SEEN
+            hint, group = cell_text(row.get("hint")), UNSEEN if image is None else SEEN
             letters = (LETTERS[right],)
-            table.add(name, Question(image, str(row["question"]), letters, group, options=options, hint=hint))
+            add_question(
+                table, name, Question(image, plain_text(row["question"]), letters, group, options=options, hint=hint)
+            )
         with_picture = sum(row.image is not None for row in table.rows.values())
         table.expect(f"rows of {split}", count, PUBLISHED[split][0])
         table.expect(f"rows of {split} with a picture", with_picture, PUBLISHED[split][1])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.files import ReadRows, cell_text, needed, parquet_rows, plain_text
 from emotion_qwen.evaluation.tasks.prompts import seed_question
-from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, add_question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_seed
 
 ROWS = 17990
@@ -37,7 +37,7 @@ class SeedBench(PictureQuestions):
         columns = ("question_id", "question", "choice_a", "choice_b", "answer", "question_type_id", "image")
         for row, stored in parquet_rows(needed(home, "test-*.parquet", "data/test-*.parquet"), columns):
             count += 1
-            name, letter = str(row["question_id"]), str(row["answer"]).strip().upper()
+            name, letter = cell_text(row["question_id"]), cell_text(row["answer"]).upper()
             number = int(row["question_type_id"]) if str(row["question_type_id"]).isdecimal() else 0
             if str(row.get("data_type") or "").lower() == "video" or IMAGES < number <= len(DIMENSIONS):
                 videos += 1
@@ -50,7 +50,8 @@ class SeedBench(PictureQuestions):
             else:
                 picture = stored(str(row.get("data_id") or name))
                 dimension = DIMENSIONS[number - 1]
-                table.add(name, Question(picture, str(row["question"]), (letter,), dimension, picture.name, options))
+                text = plain_text(row["question"])
+                add_question(table, name, Question(picture, text, (letter,), dimension, picture.name, options))
         table.expect("rows, videos included", count, ROWS)
         if videos:
             table.say("note", f"{videos} video questions were not read; the scores cover the image part")

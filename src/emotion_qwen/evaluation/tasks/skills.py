@@ -33,6 +33,7 @@ from emotion_qwen.evaluation.scoring.skills import (
     score_text_perplexity,
 )
 from emotion_qwen.evaluation.task import OURS, Item, Scorer, Task, TaskFinding, evenly
+from emotion_qwen.evaluation.tasks.files import cell_texts
 from emotion_qwen.evaluation.tasks.parquet import file_in
 from emotion_qwen.extras import optional
 
@@ -147,21 +148,20 @@ class TextRows:
         """Return the items of a split, one line per unusable row, and the unknown suites."""
         items, faults, unknown = [], [], set()
         for row in self._rows(data):
-            if self.suites and row["suite"] not in SUITES:
-                unknown.add(row["suite"])
+            if self.suites and str(row["suite"]) not in SUITES:
+                unknown.add(str(row["suite"]))
             elif row["split"] == split and (not self.suites or row["suite"] in self.suites):
                 try:
                     items.append(self.item(row))
                 except DataError as error:
                     faults.append(f"{row['id']}: {error}; left out")
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    faults.append(f"{row['id']}: not a row of this layout ({type(error).__name__}: {error}); left out")
         return items, faults, unknown
 
     def _rows(self, data: Path | None) -> Iterator[Row]:
-        path, parquet = self._path(data), optional("pyarrow.parquet", "eval")
-        missing = sorted(set(self.columns) - set(parquet.read_schema(path).names))
-        if missing:
-            raise DataError(f"{path.name}: missing column(s) {missing}; it has {parquet.read_schema(path).names}")
-        return iter(parquet.read_table(path, columns=list(self.columns)).to_pylist())
+        read = optional("emotion_qwen.data.tables", "eval").read_own_rows
+        return iter(read(self._path(data), self.columns, ("id", "split")))
 
     def _path(self, data: Path | None) -> Path:
         return data if data is not None and data.is_file() else file_in(data, self.file)
@@ -176,7 +176,7 @@ def suite_item(row: Row) -> Item:
     suite, name = SUITES[row["suite"]], row["suite"]
     meta = json.loads(row["meta"]) if row["meta"] else {}
     words = suite.chinese if meta.get("language") == "zh" else suite.prompt
-    subject, choices = meta.get("subject", ""), tuple(row["choices"] or ())
+    subject, choices = meta.get("subject", ""), cell_texts(row["choices"])
     question = words.format(question=row["question"].strip(), subject=subject)
     if name == "winogrande_dev":
         before, gap, after = row["question"].partition("_")
@@ -222,9 +222,11 @@ def prompt_item(row: Row) -> Item:
     """Make the item of a row of `text_instructions.parquet`; the reference of a maths problem is the number alone.
 
     Raises:
-        DataError: the answer of a maths problem has no number.
+        DataError: there is no prompt, or the answer of a maths problem has no number.
     """
     response = row["response"] or ""
+    if not row["prompt"]:
+        raise DataError("no prompt")
     if row["kind"].startswith("maths"):
         number = final_number(response)
         if number.value is None:

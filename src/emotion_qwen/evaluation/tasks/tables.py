@@ -10,9 +10,10 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 
 from emotion_qwen.evaluation.tasks.clips import LABEL, MULTI, POLARITY, VALUES, Labelled, LabelledFiles
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, ReadRows, needed, read_csv, read_utf8
+from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, ReadRows, finite, needed, read_csv, read_utf8
 from emotion_qwen.files import is_hidden
 
 Row = Mapping[str, str]
@@ -66,7 +67,12 @@ class TableLayout:
         """Return the columns that the table must have."""
         words = [] if self.words_file else list(self.words.values())
         where = [column for column, _ in self.where.values()]
-        return list(dict.fromkeys(name for name in (self.label, *self.values, *words, *where) if name))
+        filled = [*self.name_columns(), *_fields(self.person), *_fields(self.media)]
+        return list(dict.fromkeys(name for name in (*filled, self.label, *self.values, *words, *where) if name))
+
+    def name_columns(self) -> list[str]:
+        """Return the columns that make the id of an item."""
+        return _fields(self.name)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class LabelledTable(LabelledFiles):
         known = self.labels.labels if self.set_name else ()
         if known and label not in known:
             return "", f"label outside the {len(known)}"
-        return label, ""
+        return label, "" if label else "no label"
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `BenchmarkReader`."""
@@ -97,7 +103,7 @@ class LabelledTable(LabelledFiles):
         spoken = self._words(table, path, language)
         wanted: dict[str, str] = {}
         for row in rows:
-            name = layout.name.format_map(row).strip()
+            name = layout.name.format_map(row).strip() if all(row[key].strip() for key in layout.name_columns()) else ""
             label, why = self.label_of(row)
             values, fault = self._values(row)
             why = why or fault
@@ -131,10 +137,10 @@ class LabelledTable(LabelledFiles):
             return (), ""
         written = tuple(row[column].strip() for column in self.layout.values)
         try:
-            numbers = [float(value) for value in written]
+            numbers = [finite(value) for value in written]
         except ValueError:
             return (), "no number"
-        if any(number != number or number == self.layout.missing_value for number in numbers):
+        if self.layout.missing_value in numbers:
             return (), "no number"
         return written, ""
 
@@ -166,6 +172,10 @@ class LabelledTable(LabelledFiles):
         """Return the name of a file as it is there: with one of the endings."""
         bare = name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in self.layout.suffixes else name
         return next((f"{bare}{end}" for end in self.layout.endings if media.get(f"{bare}{end}")), name)
+
+
+def _fields(template: str) -> list[str]:
+    return [name for _, name, _, _ in Formatter().parse(template) if name]
 
 
 def _usual(suffixes: frozenset[str]) -> str:

@@ -17,14 +17,22 @@ from emotion_qwen.evaluation.scoring.emotion_sets import score_emobench, score_p
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.scoring.skills import EQ_BENCH, score_skills
 from emotion_qwen.evaluation.task import OURS, Item, Task
-from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_json_file
+from emotion_qwen.evaluation.tasks.files import (
+    BenchmarkReader,
+    ReadRows,
+    cell_text,
+    cell_texts,
+    finite,
+    json_rows,
+    needed,
+    read_json_file,
+)
 from emotion_qwen.evaluation.tasks.prompts import YES_NO, choice_question
 from emotion_qwen.evaluation.tasks.question_sets import (
     FRAMES,
     EmotionQuestion,
     EmotionQuestions,
     find_files_of,
-    json_rows,
 )
 
 
@@ -48,15 +56,16 @@ class EmoBench(EmotionQuestions):
         return table
 
     def _add(self, table: ReadRows, place: str, row: Mapping[str, Any], key: str, group: str, language: str) -> None:
-        choices, label = tuple(map(str, row.get(f"{key}choices") or ())), row.get(f"{key}label")
-        if label not in choices or not row.get("scenario") or not row.get("subject"):
-            table.fault("no scenario, subject or correct choice", f"{place}, {group}")
+        choices, label = cell_texts(row.get(f"{key}choices")), row.get(f"{key}label")
+        qid = cell_text(row.get("qid"))
+        if label not in choices or not (qid and row.get("scenario") and row.get("subject")):
+            table.fault("no qid, scenario, subject or correct choice", f"{place}, {group}")
             return
         asked_for = _EMOBENCH[group][language].format(subject=row["subject"])
         text = choice_question(asked_for, choices, str(row["scenario"]).strip(), language)
         letter = LETTERS[choices.index(label)]
-        scenario = f"{group[:2]} {row.get('qid')}"
-        table.add(f"{group}/{row.get('qid')}", EmotionQuestion(None, text, choices, (letter,), group, scenario))
+        scenario = f"{group[:2]} {qid}"
+        table.add(f"{group}/{qid}", EmotionQuestion(None, text, choices, (letter,), group, scenario))
 
     def item(self, name: str, row: EmotionQuestion, language: str) -> Item:
         """See `BenchmarkReader`."""
@@ -86,7 +95,7 @@ class EqBench(BenchmarkReader):
         for name, row in (data if isinstance(data, dict) else {}).items():
             try:
                 full = row["reference_answer_fullscale"]
-                ratings = {str(full[f"emotion{n}"]): float(full[f"emotion{n}_score"]) for n in range(1, 5)}
+                ratings = {str(full[f"emotion{n}"]): finite(full[f"emotion{n}_score"]) for n in range(1, 5)}
                 table.add(name, (str(row["prompt"]), ratings))
             except (KeyError, TypeError, ValueError):
                 table.fault("no prompt or no four ratings", name)
@@ -116,9 +125,11 @@ class EmotionHallucer(EmotionQuestions):
         wanted: dict[str, str] = {}
         for number, row in json_rows(path):
             try:
-                name, pair, answer = str(row["id"]), str(row["pair"]), str(row["answer"]).strip().lower()
-                text = f"{row['question'].strip()}\n{YES_NO}"
-            except (KeyError, TypeError, AttributeError):
+                name, pair, text = (cell_text(row[key]) for key in ("id", "pair", "question"))
+                answer = cell_text(row["answer"]).lower()
+            except (KeyError, TypeError):
+                name = pair = text = answer = ""
+            if not (name and pair and text):
                 table.fault("without id, pair, question and answer", f"line {number}")
                 continue
             if answer not in ("yes", "no"):
@@ -127,7 +138,8 @@ class EmotionHallucer(EmotionQuestions):
             medium = str(row.get("file") or "")
             wanted[name] = medium
             where = home / medium if medium else None
-            table.add(name, EmotionQuestion(where, text, ("yes", "no"), (answer,), str(row.get("kind", "")), pair))
+            question, group = f"{text}\n{YES_NO}", cell_text(row.get("kind"))
+            table.add(name, EmotionQuestion(where, question, ("yes", "no"), (answer,), group, pair))
         answers: dict[str, list[str]] = {}
         for row in table.rows.values():
             answers.setdefault(row.cluster, []).append(row.answers[0])

@@ -17,12 +17,15 @@ from emotion_qwen.evaluation.scoring.vqa import TEXT_VQA, score_vqa
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
 from emotion_qwen.evaluation.tasks.files import (
     ReadRows,
+    cell_text,
+    cell_texts,
     needed,
     parquet_rows,
+    plain_text,
     read_json_file,
 )
 from emotion_qwen.evaluation.tasks.prompts import textvqa_question
-from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, add_question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_vqa
 
 QUESTIONS = 5000
@@ -37,7 +40,7 @@ def take_answers(table: ReadRows, name: str, row: Question) -> None:
     elif len(row.answers) != PEOPLE:
         table.fault(f"not {PEOPLE} human answers", f"{name} ({len(row.answers)})")
     else:
-        table.add(name, row)
+        add_question(table, name, row)
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,9 @@ class TextVqa(PictureQuestions):
         table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
-            answers = tuple(str(answer) for answer in row.get("answers") or ())
-            picture = str(row["image_id"])
-            take_answers(
-                table, str(row["question_id"]), Question(image, str(row["question"]), answers, picture=picture)
-            )
+            answers, picture = cell_texts(row.get("answers")), str(row["image_id"])
+            question = Question(image, plain_text(row["question"]), answers, picture=picture)
+            take_answers(table, cell_text(row["question_id"]), question)
         table.expect("questions", count, QUESTIONS)
         find_pictures(table, home)
         return table
@@ -73,7 +74,9 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
     document = read_json_file(path)
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise DataError(f"{path}: has no list 'data'; expected the owners' TextVQA_0.5.1_val.json")
-    for row in document["data"]:
+    for number, row in enumerate(document["data"], 1):
+        if not isinstance(row, dict) or not {"question_id", "image_id", "question"} <= set(row):
+            raise DataError(f"{path}, entry {number}: lacks question_id, image_id or question; fetch the file again")
         yield row, home / "train_images" / f"{row['image_id']}.jpg"
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item, Task, labelled
-from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_utf8
+from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, cell_text, needed, read_utf8
 from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, language_agreement, score_reasons
 from emotion_qwen.matching.answer import match_label
@@ -57,7 +57,7 @@ class VerSet(BenchmarkReader):
                 record = json.loads(line)
                 if record.get("split", split) != split:
                     continue
-                name, row = str(record["id"]), _reasoned(record, path.parent, label_set(self.set_name), language)
+                name, row = cell_text(record["id"]), _reasoned(record, path.parent, label_set(self.set_name), language)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 table.fault("not a sample of a manifest", f"line {number} ({type(error).__name__}: {error})")
                 continue

@@ -15,7 +15,14 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.vqa import VQA_2016, VQA_2021, score_vqa
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_json_file
+from emotion_qwen.evaluation.tasks.files import (
+    ReadRows,
+    cell_text,
+    needed,
+    parquet_rows,
+    plain_text,
+    read_json_file,
+)
 from emotion_qwen.evaluation.tasks.prompts import vqa_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_vqa
@@ -34,11 +41,15 @@ class VqaV2(PictureQuestions):
         table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
-            people = row.get("answers") or ()
-            answers = tuple(str(answer["answer"] if isinstance(answer, dict) else answer) for answer in people)
+            people = row.get("answers")
+            answers = tuple(
+                plain_text(answer.get("answer") if isinstance(answer, dict) else answer)
+                for answer in (people if isinstance(people, list) else ())
+            )
             picture = image.name if isinstance(image, Stored) else image.stem
             kind = str(row.get("answer_type") or "")
-            take_answers(table, str(row["question_id"]), Question(image, str(row["question"]), answers, kind, picture))
+            question = Question(image, plain_text(row.get("question")), answers, kind, picture)
+            take_answers(table, cell_text(row["question_id"]), question)
         table.expect("questions", count, QUESTIONS)
         find_pictures(table, home)
         return table
