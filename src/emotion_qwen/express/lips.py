@@ -13,7 +13,7 @@ rest and p that of pressed lips in a frame, the strength is
 - max((r + p) e, l) for lips that are pressed, rolled or pursed: they part for open sounds;
 - max(e, l) for everything else, so a smile stays and a frown stays;
 
-clipped to 0..1. All of it is a rule, not learned from recordings.
+clipped to 0..1. The formulas are ours and not learned from recordings.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from emotion_qwen.express.visemes import REST, SEAL, Visemes
 SPEECH = ("jaw", "mouthClose", "tongueOut")
 APART = ("mouthUpperUp", "mouthLowerDown")
 TOGETHER = ("mouthPress", "mouthRoll", "mouthShrug", "mouthPucker", "mouthFunnel")
-"""Beginnings of the names of facial actions: those that speech takes over, that draw the lips apart, that press or purse
-them."""
+"""Beginnings of the names of facial actions: those that speech takes over, those that draw the lips apart, and those that
+press or purse them."""
 BRIDGED = 0.3
-"""Seconds of rest between two sounds below which the face goes on speaking; so long is a short pause of a speaker."""
+"""Seconds of rest between two sounds below which the face goes on speaking; our choice."""
 CLEAR = 0.3
-"""Share of mouth shapes other than rest from which a face speaks in full."""
+"""Share of mouth shapes other than rest from which a face speaks in full; our choice."""
 RELEASE = 0.15
 """Seconds in which the mouth comes to rest where a sound breaks off."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import unicodedata
 import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import MediaError, SettingsError
-from emotion_qwen.express.track import CHANNELS, MOST_SECONDS, PLACE
+from emotion_qwen.express.track import CHANNELS, MOST_SECONDS, PLACE, check_seconds
 from emotion_qwen.extras import optional
 from emotion_qwen.media.sound import SAMPLE_RATE, read_sound
 from emotion_qwen.media.voice_activity import voice_spans
@@ -63,8 +64,9 @@ def spoken_visemes(fps: float, text: str | None = None, sound: Path | None = Non
     """Return the visemes of a text, of a voice, or of a text that a voice speaks.
 
     A text alone is spoken at `PHONEMES_PER_SECOND`. A sound alone opens and closes the mouth by its loudness. With
-    both, the words are spread over the spans in which a voice is active, by their numbers of phonemes, and the opening
-    of the mouth is multiplied by the square root of the loudness (0 to 1); pressed lips stay as they are.
+    both, the words are spread over the spans in which a voice is active (over the whole sound if none is found), by
+    their numbers of phonemes, and the opening of the mouth is multiplied by the square root of the loudness (0 to 1);
+    pressed lips stay as they are.
 
     Args:
         fps: frames per second.
@@ -72,9 +74,10 @@ def spoken_visemes(fps: float, text: str | None = None, sound: Path | None = Non
         sound: a sound, or a video with sound.
 
     Raises:
-        MediaError: the sound cannot be read, has no voice, or is longer than a track may be.
+        DataError: the text takes longer than a track may be.
+        MediaError: the sound cannot be read, is silent, or is longer than a track may be.
         MissingPackage: `openfacefx` is not installed.
-        SettingsError: neither is given, or the text has no word, or letters or numbers that would be left out.
+        SettingsError: neither is given, or the text has no word, or letters, numbers or signs that would be left out.
     """
     if text is None and sound is None:
         raise SettingsError("neither a text nor a sound is given; expected what the face is to say")
@@ -85,12 +88,13 @@ def spoken_visemes(fps: float, text: str | None = None, sound: Path | None = Non
         details["say"] = text
     if sound is None:
         segments, seconds = _read_aloud(package, words)
+        check_seconds(seconds)
         return _visemes(package, _blended(package, segments, fps), fps, seconds, None, details)
     details["sound"] = sound.name
     with _as_wav(sound) as (path, spans, seconds):
         loudness = np.asarray(package.energy_envelope(str(path), fps=fps)[1])
-        if not spans or not loudness.any():
-            raise MediaError(f"{str(sound)!r} has no voice loud enough to be heard; expected a recording of speech")
+        if not loudness.any():
+            raise MediaError(f"{str(sound)!r} is silent, or too quiet; expected a recording of speech")
         if text is None:
             track = package.generate_from_energy(str(path), fps=fps, epsilon=0.0)
             shares = _sampled(track, package.VISEMES, len(loudness), fps)
@@ -104,16 +108,16 @@ def _words(text: str) -> list[str]:
     """Return the words of an English text; nothing that is spoken is left out silently.
 
     Raises:
-        SettingsError: there is no word, or a letter outside a to z, or a number.
+        SettingsError: there is no word, or a letter outside a to z, or a number or sign.
     """
     for word in text.split():
         if any(letter.isalpha() and not letter.isascii() for letter in word):
             raise SettingsError(
                 f"{word!r} has letters that {PACKAGE} cannot read; expected English words, or give a sound alone"
             )
-        if any(letter.isnumeric() for letter in word):
-            raise SettingsError(f"{word!r} has a number; write numbers in words, such as twenty-four")
-    words = [word for word in re.findall(r"[A-Za-z']+", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))]
+        if any(letter.isnumeric() or letter in "&%@#" or unicodedata.category(letter)[0] == "S" for letter in word):
+            raise SettingsError(f"{word!r} has a number or a sign; write it in words, such as twenty-four percent")
+    words = re.findall(r"[A-Za-z']+", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     words = [word for word in words if word.strip("'")]
     if not words:
         raise SettingsError(f"the text to say is {text!r}; expected a sentence of English words")
@@ -178,7 +182,8 @@ def _as_wav(sound: Path) -> Iterator[tuple[Path, list[tuple[float, float]], floa
             target.setsampwidth(2)
             target.setframerate(SAMPLE_RATE)
             target.writeframes((recording.wave.clip(-1, 1) * 32767).astype("<i2").tobytes())
-        yield path, voice_spans(recording.wave), recording.duration
+        # The detector misses some voices: one of 24 recordings of RAVDESS, a frightened one.
+        yield path, voice_spans(recording.wave) or [(0.0, recording.duration)], recording.duration
 
 
 def _sampled(track: Any, names: Sequence[str], count: int, fps: float) -> np.ndarray:
