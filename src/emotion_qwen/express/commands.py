@@ -141,7 +141,7 @@ def make(
         track = make_track(keyframes, length, fps=fps, seed=seed, provenance=provenance, faces=faces)
         track = track if visemes is None else with_lips(track, visemes)
     for path in outputs:
-        write_output(track, face, identity, path, sound=visemes and visemes.sound)
+        write_output(track, face, identity, path, sound=visemes.sound if visemes else None)
         print(f"{path}: {track.seconds:.1f} s, {len(track.frames)} frames, {_shown(track)}")
 
 

@@ -118,7 +118,7 @@ def write_pictures(
             target.metadata.update({"title": f"{MARK} face", "comment": mark_text(track.provenance)})
             film = Film(target, encoding, codec, timeline, QUALITY)
             if sound is not None:
-                source = opened.enter_context(av.open(io.BytesIO(sound)))
+                source = opened.enter_context(av.open(io.BytesIO(sound), "r"))
                 film.expect_sound(source.streams.audio[0], source.format.name)
                 for packet in source.demux(audio=0):  # they wait for the first picture
                     film.add_sound(packet)

@@ -30,8 +30,7 @@ from emotion_qwen.express.visemes import REST, SEAL, Visemes
 SPEECH = ("jaw", "mouthClose", "tongueOut")
 APART = ("mouthUpperUp", "mouthLowerDown")
 TOGETHER = ("mouthPress", "mouthRoll", "mouthShrug", "mouthPucker", "mouthFunnel")
-"""Beginnings of the names of facial actions: those that speech takes over, those that draw the lips apart, and those that
-press or purse them."""
+"""Beginnings of names of facial actions: those of speech, those that draw the lips apart, those that press them."""
 BRIDGED = 0.3
 """Seconds of rest between two sounds below which the face goes on speaking; our choice."""
 CLEAR = 0.3
