@@ -44,7 +44,7 @@ def interval(values: list[float], seed: int = 0) -> dict[str, Any]:
 def level(wave: np.ndarray) -> np.ndarray:
     """Return the root mean square of each frame of a wave (S,), in a window of one frame around its time."""
     step = SAMPLE_RATE / FPS
-    centres = np.arange(int(len(wave) / step)) * step
+    centres = np.arange(round(len(wave) / step)) * step
     return np.array([np.sqrt(np.mean(wave[int(max(c - step / 2, 0)) : int(c + step / 2)] ** 2)) for c in centres])
 
 
