@@ -27,8 +27,8 @@ def write_player(
     rig: Rig,
     identity: str,
     path: Path,
-    watch: Watch | None = None,
     sound: bytes | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Write the page of a track.
 
@@ -37,8 +37,8 @@ def write_player(
         rig: the face.
         identity: of the face.
         path: of the page.
-        watch: called after each frame of its film.
         sound: of the film, see `write_pictures`.
+        watch: called after each frame of its film.
 
     Raises:
         MediaError: there is no encoder.

@@ -65,7 +65,7 @@ def write_output(
     elif suffix in (".glb", ".gltf"):
         write_gltf(track, rig, identity, path)
     elif suffix == PAGE:
-        write_player(track, rig, identity, path, watch, sound)
+        write_player(track, rig, identity, path, sound, watch)
     elif suffix == SVG:
         write_svg_frames(track, path, identity)
     else:
