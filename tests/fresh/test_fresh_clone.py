@@ -40,6 +40,8 @@ REFUSED = {
     "s3://": "a bucket",
     "probe compare before.json": "two finished probes",
     "--generator runs/express": "a trained generator",
+    "--say": "the extra lips",
+    "--sound voice.wav": "the extra lips",
     "express import beat": "recordings of BEAT",
     "verify reasoned.jsonl": "explanations of several clips",
     "verify train sentences.csv": "labelled sentences",

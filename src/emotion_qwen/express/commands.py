@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from emotion_qwen.express.motion import Keyframe
     from emotion_qwen.express.track import ExpressionTrack
+    from emotion_qwen.express.visemes import Visemes
 
 DISAGREES = 1
 """Exit code of `check` when the model reads another emotion than intended."""
@@ -66,7 +67,11 @@ def _face_options(command: Any) -> Any:
 @click.option("--person", type=click.IntRange(1), default=None, help="Person of --report; default: seen most.")
 @click.option("--keyframes", type=PATH, default=None, help="JSON list of times with emotions.")
 @click.option("--intensity", type=float, default=1.0, show_default=True, help="Strength, 0 to 1.5.")
-@click.option("--seconds", type=float, default=None, help="Length; default: 4, or that of the report or keyframes.")
+@click.option("--say", metavar="TEXT", default=None, help="English words that the lips say (extra `lips`).")
+@click.option("--sound", type=PATH, default=None, help="A voice that the lips follow; with --say, what it says.")
+@click.option(
+    "--seconds", type=float, default=None, help="Length; default: of the report, keyframes or speech, otherwise 4."
+)
 @click.option("--fps", type=float, default=30.0, show_default=True, help="Frames per second.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of blinks and variation.")
 @click.option(
@@ -91,9 +96,11 @@ def make(
 ) -> None:
     """Make a track of facial actions and write it.
 
-    Give one of --emotion, --va, --text, --report and --keyframes.
+    Give one of --emotion, --va, --text, --report and --keyframes. With --say or --sound, the lips speak: a rough
+    approximation, made from spelling and loudness.
     """
     from emotion_qwen.express.identities import identity_of
+    from emotion_qwen.express.lips import with_lips
     from emotion_qwen.express.motion import make_track
     from emotion_qwen.express.prototypes import check_intensity
     from emotion_qwen.express.rigs import rig_of
@@ -110,6 +117,8 @@ def make(
         raise SettingsError("--model reads a text; give --text, or leave --model out")
     if options["generator"] != TABLE and source == "report":
         raise SettingsError("--generator makes faces of emotions, a report has its own; leave --generator out")
+    if source == "report" and (options["say"] is not None or options["sound"] is not None):
+        raise SettingsError("--say and --sound give a made face its lips, a report has its own; leave them out")
     check_intensity(intensity)
     identity_of(identity)
     if seconds is not None:
@@ -117,20 +126,22 @@ def make(
     face = rig_of(rig)
     for path in outputs:
         check_output(path, face)
-    inputs = [path for path in (options["report"], options["keyframes"], rig) if path is not None]
+    inputs = [path for path in (options["report"], options["keyframes"], options["sound"], rig) if path is not None]
     check_outputs({"output": [path for path in outputs if not path.is_dir()]}, inputs)
+    visemes = _spoken(options, fps)
     if source == "report":
         track = _replayed(options["report"], options["person"], fps, intensity, seed, seconds)
     else:
-        keyframes, length, details = _keyframes(source, options, intensity, seconds)
+        keyframes, length, details = _keyframes(source, options, intensity, seconds, visemes)
         details |= {"intensity": intensity, "seed": seed}
         if options["generator"] != TABLE:
             details["generator"] = options["generator"]
         provenance = Provenance(source=source, details=details)
         faces = _faces(options["generator"], seed)
         track = make_track(keyframes, length, fps=fps, seed=seed, provenance=provenance, faces=faces)
+        track = track if visemes is None else with_lips(track, visemes)
     for path in outputs:
-        write_output(track, face, identity, path)
+        write_output(track, face, identity, path, sound=visemes.sound if visemes else None)
         print(f"{path}: {track.seconds:.1f} s, {len(track.frames)} frames, {_shown(track)}")
 
 
@@ -147,17 +158,35 @@ def _chosen(options: dict[str, Any]) -> str:
     return given[0]
 
 
+def _spoken(options: dict[str, Any], fps: float) -> Visemes | None:
+    """Return what the lips say; None without --say and --sound.
+
+    Raises:
+        SettingsError: the frame rate is out of range.
+    """
+    if options["say"] is None and options["sound"] is None:
+        return None
+    from emotion_qwen.express.motion import check_fps
+    from emotion_qwen.express.visemes import spoken_visemes
+
+    check_fps(fps)
+    return spoken_visemes(fps, options["say"], options["sound"])
+
+
 def _keyframes(
-    source: str, options: dict[str, Any], intensity: float, seconds: float | None
+    source: str, options: dict[str, Any], intensity: float, seconds: float | None, visemes: Visemes | None
 ) -> tuple[list[Keyframe], float, dict[str, Any]]:
-    """Return keyframes, length in seconds, and details for the provenance."""
+    """Return keyframes, length in seconds, and details for the provenance; without `seconds`, all that is spoken has
+    room.
+    """
     from emotion_qwen.express.motion import held
     from emotion_qwen.express.prototypes import circle_shares, emotion_weights, parse_shares
     from emotion_qwen.express.sources import read_keyframes, text_shares
 
     if source == "keyframes":
         keyframes = read_keyframes(options["keyframes"], intensity)
-        return keyframes, seconds or keyframes[-1].time + AFTER_LAST, {"keyframes": len(keyframes)}
+        end = max(keyframes[-1].time + AFTER_LAST, visemes.seconds if visemes else 0.0)
+        return keyframes, seconds or end, {"keyframes": len(keyframes)}
     details: dict[str, Any] = {source: options[source]}
     if source == "emotion":
         shares = parse_shares(options["emotion"])
@@ -174,7 +203,7 @@ def _keyframes(
         details["model"] = analyzer.engine.name
     if source != "emotion":
         print(", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share >= 0.005), file=sys.stderr)
-    length = seconds or SECONDS
+    length = seconds or (visemes.seconds if visemes else SECONDS)
     return held(emotion_weights(shares, intensity), length), length, details
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -59,7 +61,13 @@ def track_pictures(
 
 
 def write_film(
-    track: ExpressionTrack, rig: Rig, identity: str, path: Path, size: int = SIZE, watch: Watch | None = None
+    track: ExpressionTrack,
+    rig: Rig,
+    identity: str,
+    path: Path,
+    size: int = SIZE,
+    watch: Watch | None = None,
+    sound: bytes | None = None,
 ) -> None:
     """Write a track as a video.
 
@@ -70,17 +78,22 @@ def write_film(
         path: see `write_pictures`.
         size: side of the picture, pixels.
         watch: called after each frame.
+        sound: see `write_pictures`.
 
     Raises:
         MediaError: see `write_pictures`.
         SettingsError: there is no such identity.
     """
     identity_of(identity)
-    write_pictures(track, track_pictures(track, rig, identity, size), path, watch)
+    write_pictures(track, track_pictures(track, rig, identity, size), path, watch, sound)
 
 
 def write_pictures(
-    track: ExpressionTrack, pictures: Iterable[np.ndarray], path: Path, watch: Watch | None = None
+    track: ExpressionTrack,
+    pictures: Iterable[np.ndarray],
+    path: Path,
+    watch: Watch | None = None,
+    sound: bytes | None = None,
 ) -> None:
     """Write pictures that were made from a track as a video.
 
@@ -89,6 +102,7 @@ def write_pictures(
         pictures: T pictures (H, W, 3) uint8, marked already.
         path: ends in `.mp4`, `.mkv`, `.mov` or `.webm`; its metadata has the provenance as JSON in `comment`.
         watch: called after each frame.
+        sound: what the face says, as WAV; it begins with the first picture. None: the video is silent.
 
     Raises:
         MediaError: there is no encoder, or the file cannot be written.
@@ -99,9 +113,15 @@ def write_pictures(
     unit = 1 / Fraction(track.fps).limit_denominator(1001)
     timeline = Timeline(stamps, stamps, stamps[:1], unit, track.seconds, track.fps)
     try:
-        with staged(path) as draft, av.open(str(draft), "w", format=encoding.container) as target:
+        with staged(path) as draft, ExitStack() as opened:
+            target = opened.enter_context(av.open(str(draft), "w", format=encoding.container))
             target.metadata.update({"title": f"{MARK} face", "comment": mark_text(track.provenance)})
             film = Film(target, encoding, codec, timeline, QUALITY)
+            if sound is not None:
+                source = opened.enter_context(av.open(io.BytesIO(sound), "r"))
+                film.expect_sound(source.streams.audio[0], source.format.name)
+                for packet in source.demux(audio=0):  # they wait for the first picture
+                    film.add_sound(packet)
             for number, picture in enumerate(pictures):
                 film.add_picture(picture, number * unit)
                 if watch is not None:

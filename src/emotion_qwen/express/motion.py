@@ -128,8 +128,7 @@ def make_track(
         SettingsError: there is no keyframe, their times do not ascend, or the frame rate is out of range.
     """
     check_seconds(seconds)
-    if not 0 < fps <= MOST_FPS:
-        raise SettingsError(f"fps is {fps:g}; expected above 0, at most {MOST_FPS:g}")
+    check_fps(fps)
     times = [keyframe.time for keyframe in keyframes]
     if not times or any(b < a for a, b in itertools.pairwise(times)):
         raise SettingsError(f"keyframes at {times} s; expected at least one, in order of time")
@@ -149,6 +148,16 @@ def make_track(
     return ExpressionTrack(
         fps, actions.clip(0, 1), head.clip(-LARGEST_ANGLE, LARGEST_ANGLE), curve, provenance or Provenance()
     )
+
+
+def check_fps(fps: float) -> None:
+    """Refuse a frame rate that no track may have.
+
+    Raises:
+        SettingsError: it is 0 or less, not a number, or above `MOST_FPS`.
+    """
+    if not 0 < fps <= MOST_FPS:
+        raise SettingsError(f"fps is {fps:g}; expected above 0, at most {MOST_FPS:g}")
 
 
 def region_seconds(channel: str) -> float:

@@ -22,7 +22,14 @@ LEAST_SHOWN = 0.05
 """Largest strength over a track below which an emotion gets no curve."""
 
 
-def write_player(track: ExpressionTrack, rig: Rig, identity: str, path: Path, watch: Watch | None = None) -> None:
+def write_player(
+    track: ExpressionTrack,
+    rig: Rig,
+    identity: str,
+    path: Path,
+    sound: bytes | None = None,
+    watch: Watch | None = None,
+) -> None:
     """Write the page of a track.
 
     Args:
@@ -30,6 +37,7 @@ def write_player(track: ExpressionTrack, rig: Rig, identity: str, path: Path, wa
         rig: the face.
         identity: of the face.
         path: of the page.
+        sound: of the film, see `write_pictures`.
         watch: called after each frame of its film.
 
     Raises:
@@ -39,7 +47,7 @@ def write_player(track: ExpressionTrack, rig: Rig, identity: str, path: Path, wa
     """
     with tempfile.TemporaryDirectory(prefix="emotion-qwen-player-") as folder:
         film = Path(folder) / "face.mp4"
-        write_film(track, rig, identity, film, watch=watch)
+        write_film(track, rig, identity, film, watch=watch, sound=sound)
         data = base64.b64encode(film.read_bytes()).decode()
     peaks = track.emotions.max(axis=0)
     columns = [column for column, peak in enumerate(peaks) if peak >= LEAST_SHOWN] or [EMOTIONS.index("neutral")]

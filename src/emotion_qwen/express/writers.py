@@ -33,7 +33,14 @@ def check_output(path: Path, rig: Rig) -> None:
         )
 
 
-def write_output(track: ExpressionTrack, rig: Rig, identity: str, path: Path, watch: Watch | None = None) -> None:
+def write_output(
+    track: ExpressionTrack,
+    rig: Rig,
+    identity: str,
+    path: Path,
+    watch: Watch | None = None,
+    sound: bytes | None = None,
+) -> None:
     """Write a track in the form that the suffix of `path` names.
 
     Args:
@@ -42,6 +49,7 @@ def write_output(track: ExpressionTrack, rig: Rig, identity: str, path: Path, wa
         identity: of the face.
         path: the file, or the folder of SVG frames.
         watch: called after each frame of a video or a page.
+        sound: of a video or a page, as WAV; other forms have no place for it.
 
     Raises:
         MediaError: a video cannot be written.
@@ -57,8 +65,8 @@ def write_output(track: ExpressionTrack, rig: Rig, identity: str, path: Path, wa
     elif suffix in (".glb", ".gltf"):
         write_gltf(track, rig, identity, path)
     elif suffix == PAGE:
-        write_player(track, rig, identity, path, watch)
+        write_player(track, rig, identity, path, sound, watch)
     elif suffix == SVG:
         write_svg_frames(track, path, identity)
     else:
-        write_film(track, rig, identity, path, watch=watch)
+        write_film(track, rig, identity, path, watch=watch, sound=sound)
