@@ -192,11 +192,11 @@ def _motion(figures: dict[str, Any]) -> Iterator[str]:
     yield from (
         "## Motion",
         "",
-        "Speed and acceleration of generated tracks, divided by those of the real face, below 4 Hz. The tracks are made "
-        f"from the emotions that a report found in the clip; mean of {seeds} seeds, with the smallest and the largest. "
-        "The bar is 0.5 to 2. The constants of the variation and of the head were set on these clips, so other people "
-        "may move faster or more slowly. Groups differ where the table of prototypes moves other parts of the face than "
-        "the person did.",
+        "Speed and acceleration of generated tracks, divided by those of the real face, below 4 Hz. The tracks are "
+        f"made from the emotions that a report found in the clip; mean of {seeds} seeds, with the smallest and the "
+        "largest. The bar is 0.5 to 2. The constants of the variation and of the head were set on these clips, so "
+        "other people may move faster or more slowly. Groups differ where the table of prototypes moves other parts "
+        "of the face than the person did.",
         "",
         "| | " + " | ".join(f"{name}, {clip['seconds']} s" for name, clip in clips.items()) + " |",
         "|---|" + "---|" * len(clips),

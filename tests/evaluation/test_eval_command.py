@@ -37,11 +37,11 @@ def test_a_page_with_everything_beside_every_score(task, tmp_path, capsys):
     model = replies(tmp_path / "theirs.jsonl", "She is happy.", "happy", "who knows <b>|</b>")
     code, out, err = run(capsys, "--tasks", "toy", "--model", model, "--output", tmp_path / "run")
     assert code == 1 and "3 of" not in err and "1 of 4 items have no answer" in err
-    assert "WAR" in out and "25.0 %" in out and "75.0%" in out and "report.html" in out
+    assert "WAR" in out and "25.0 %" in out and "75.0 %" in out and "report.html" in out
     page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     row = next(line for line in page.splitlines() if "| WAR |" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[:4] == ["theirs", "en", "WAR", "25.0 %"] and cells[5:] == ["4", "66.7%", "75.0%", "0"]
+    assert cells[:4] == ["theirs", "en", "WAR", "25.0 %"] and cells[5:] == ["4", "66.7 %", "75.0 %", "0"]
     assert "Licence: Made up." in page and "Note: no items of: anger" in page and "| missing | 1 |" in page
     assert "who knows &lt;b>\\|&lt;/b>" in page, "what models say cannot change the page"
     web = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -80,7 +80,7 @@ def read_own_rows(path: Path, columns: Sequence[str], texts: Sequence[str]) -> l
     for number, row in enumerate(rows, 1):
         for name in texts:
             if not isinstance(row[name], str):
-                raise DataError(f"{path.name}, row {number}: {name} is {row[name]!r}; expected a text, mend the row")
+                raise DataError(f"{path.name}, row {number}: {name} is {row[name]!r}; expected a text, correct the row")
     return rows
 
 

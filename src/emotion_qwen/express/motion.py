@@ -38,9 +38,9 @@ class MotionPace:
         hold: share of the track after which the emotion is released.
         release_factor: how much slower an action falls than it rises (spontaneous smiles fade more slowly than they
             appear: Schmidt, Cohn and Tian, Biological Psychology, 2003).
-        jitter: standard deviation of an action's variation, as a share of the action itself; both sides of the face vary
-            together. This and the next three are chosen so that speed and acceleration are those of two clips of real
-            faces (`docs/results/express.md`).
+        jitter: standard deviation of an action's variation, as a share of the action itself; both sides of the face
+            vary together. This and the next three are chosen so that speed and acceleration are those of two clips
+            of real faces (`docs/results/express.md`).
         jitter_seconds: correlation time of that variation.
         sway: standard deviation of the head's angles, degrees.
         sway_seconds: correlation time of these.

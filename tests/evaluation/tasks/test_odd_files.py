@@ -172,7 +172,7 @@ def test_what_was_wrong_is_named(name, file, text, error, tmp_path):
     [
         ("image", None, "faces_fer_aligned.parquet, picture faces_fer_aligned/0: holds no bytes"),
         ("image", b"GIF", "faces_fer_aligned.parquet, picture faces_fer_aligned/0: cannot be decoded"),
-        ("label", None, "faces_fer_aligned.parquet, row 1: label is None; expected a text, mend the row"),
+        ("label", None, "faces_fer_aligned.parquet, row 1: label is None; expected a text, correct the row"),
         ("label", "boredom", "faces_fer_aligned.parquet: faces_fer_aligned/0 has the label 'boredom'; expected one of"),
     ],
 )

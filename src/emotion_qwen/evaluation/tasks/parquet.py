@@ -136,7 +136,7 @@ def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[
         if row["split"] == split:
             name, label = cell_text(row["id"]), cell_text(row["label"])
             if not name or not label:
-                raise DataError(f"{path.name}, row {number}: no {'label' if name else 'id'}; mend the row")
+                raise DataError(f"{path.name}, row {number}: no {'label' if name else 'id'}; correct the row")
             ids.append(name)
             labels.append(label)
             places.append(stored(name))
