@@ -52,6 +52,9 @@ WARMUP, LAST, EVERY = 16, 0.05, 20
 class PairedLinear(nn.Module):
     """A linear layer of the base, which stays, with a pair that learns."""
 
+    base: torch.Tensor
+    bias: torch.Tensor | None
+
     def __init__(self, linear: nn.Linear, down: torch.Tensor, up: torch.Tensor) -> None:
         super().__init__()
         self.down, self.up = nn.Parameter(down.float()), nn.Parameter(up.float())
@@ -151,7 +154,7 @@ def _prompts(engine: Engine, group: Group) -> tuple[list[torch.Tensor], list[tor
     return [embeds[row, start:] for row, start in rows], [positions[:, row, start:] for row, start in rows], shared
 
 
-def states_of(language: nn.Module, tokens: Tokens) -> torch.Tensor:
+def states_of(language: Any, tokens: Tokens) -> torch.Tensor:
     """Return the (N, Q, hidden) states of items behind their shared beginning."""
     count, length = tokens.items.shape[:2]
     shared = len(tokens.beginning)

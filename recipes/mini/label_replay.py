@@ -84,7 +84,8 @@ def own_bank(engine: Engine, data: Path, arrays: Path) -> FactBank:
     leading = faces.targets[clear].argmax(1)
     rows = np.concatenate([rng.permutation(clear[leading == place])[:BANKED] for place in range(len(EMOTIONS))])
     views: list[View] = [{"type": "image", "image": _small(item_of(faces, int(row))["pixels"])} for row in rows]
-    measured = torch.stack([actions_of(shown) for shown in engine.encoder().views(views)]).float().numpy()
+    actions = [each for shown in engine.encoder().views(views) if (each := actions_of(shown)) is not None]
+    measured = torch.stack(actions).float().numpy()
     known = LabelledFaces(
         tuple(faces.ids[row] for row in rows), faces.pixels[rows], faces.targets[rows], faces.objects[rows],
         measured[:, : len(ACTIONS)], measured[:, len(ACTIONS) :],
