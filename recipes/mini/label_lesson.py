@@ -16,7 +16,6 @@ import math
 import random
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,23 +213,22 @@ class Lesson:
         engine: the model that the overlay makes.
         overlay: folder.
         texts: that are replayed.
-        minutes: of training, from which the fall of the rate is planned.
+        total: steps, over which the rate falls.
         rate: the highest.
     """
 
-    def __init__(self, engine: Engine, overlay: Path, texts: Sequence[Replayed], minutes: float, rate: float) -> None:
+    def __init__(self, engine: Engine, overlay: Path, texts: Sequence[Replayed], total: int, rate: float) -> None:
         self.engine, self.overlay, self.texts = engine, overlay, texts
-        self.total, self.rate = minutes * 60, rate
+        self.total, self.rate = total, rate
         engine.model.requires_grad_(False)
         self.pairs = pair_up(engine.model.model.language_model, load_file(overlay / TENSORS))
         self.weights = [weight for pair in self.pairs.values() for weight in (pair.down, pair.up)]
         self.optimizer = torch.optim.AdamW(self.weights, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
-        self.steps, self.seconds = 0, 0.0
+        self.steps = 0
 
     def step(self, groups: Sequence[Group]) -> dict[str, Any]:
         """Learn from groups and one replayed text; return the figures of the log."""
-        begun, model = time.monotonic(), self.engine.model
-        share = min(self.seconds / self.total, 1.0)
+        model, share = self.engine.model, self.steps / self.total
         rate = self.rate * min(1.0, (self.steps + 1) / WARMUP)
         rate *= LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))
         for each in self.optimizer.param_groups:
@@ -248,23 +246,22 @@ class Lesson:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1
-        self.seconds += time.monotonic() - begun
         return {
             "step": self.steps, "rate": rate, "groups": shown, "replay": round(changed.item(), 4),
-            "norm": round(float(norm), 3), "seconds": round(self.seconds, 1),
+            "norm": round(float(norm), 3),
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Write a checkpoint in one move."""
         unfinished = path.with_suffix(".partial")
-        state = {"steps": self.steps, "seconds": self.seconds, "optimizer": self.optimizer.state_dict()}
+        state = {"steps": self.steps, "optimizer": self.optimizer.state_dict()}
         torch.save({**state, "weights": [weight.detach() for weight in self.weights]}, unfinished)
         unfinished.replace(path)
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint."""
         kept = torch.load(path, weights_only=True)
-        self.steps, self.seconds = kept["steps"], kept["seconds"]
+        self.steps = kept["steps"]
         self.optimizer.load_state_dict(kept["optimizer"])
         with torch.no_grad():
             for weight, values in zip(self.weights, kept["weights"], strict=True):
@@ -274,10 +271,10 @@ class Lesson:
 @click.command()
 @folder_options
 @click.option("--overlay", type=click.Path(path_type=Path), required=True, help="what `mini` in the cache is made with")
-@click.option("--minutes", default=95.0, show_default=True, help="of training, from which the rate's fall is planned")
+@click.option("--steps", default=159, show_default=True, help="over which the rate falls; 85 minutes on two cores")
 @click.option("--rate", default=2e-4, show_default=True, help="highest learning rate")
-def lesson(runs: Path, data: Path, overlay: Path, minutes: float, rate: float) -> None:
-    """Teach labels for some minutes; an interrupted run continues from its last checkpoint."""
+def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float) -> None:
+    """Teach labels; an interrupted run continues from its last checkpoint."""
     set_seed(SEED)
     engine, drawn, output = Engine.load("mini"), Groups(data, runs), runs / "labels"
     output.mkdir(parents=True, exist_ok=True)
@@ -286,15 +283,15 @@ def lesson(runs: Path, data: Path, overlay: Path, minutes: float, rate: float) -
         made = replayed_texts(engine, data, runs / "eyes/arrays", KEPT, KEPT)
         torch.save([(each.ids, each.places, each.before) for each in made], stored)
     texts = [Replayed(*each) for each in torch.load(stored, weights_only=True)]
-    running = Lesson(engine, overlay, texts, minutes, rate)
+    running = Lesson(engine, overlay, texts, steps, rate)
     if checkpoint.is_file():
         running.resume(checkpoint)
     with (output / "log.jsonl").open("a", encoding="utf-8") as log:
-        while running.seconds < running.total:
+        while running.steps < running.total:
             figures = running.step([drawn.group(running.steps * GROUPS + number) for number in range(GROUPS)])
             log.write(json.dumps(figures) + "\n")
             log.flush()
-            if running.steps % EVERY == 0 or running.seconds >= running.total:
+            if running.steps % EVERY == 0 or running.steps == running.total:
                 running.save(checkpoint)
                 write_pairs(running.pairs, overlay, output / "overlay")
 

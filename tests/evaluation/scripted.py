@@ -1,4 +1,4 @@
-"""An endpoint and a model that answer as a test tells them, and a task made on the spot."""
+"""An endpoint and a model whose answers a test sets, and a small invented task."""
 
 import json
 import threading
