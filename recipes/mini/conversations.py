@@ -160,13 +160,13 @@ class FacesPart:
 
 
 def face_picture(
-    faces: LabelledFaces, row: int, strength: float, rng: random.Random
+    faces: LabelledFaces, row: int, strength: float, rng: random.Random, sides: Sequence[int] = SIDES
 ) -> tuple[dict[str, Any], LabelledFaces]:
     """Return a face's picture, varied, as a message part, and the face's facts as the picture shows them.
 
     Where the picture is mirrored or turned, its actions and angles are, too.
     """
-    side = rng.choice(SIDES)
+    side = rng.choice(sides)
     item = item_of(faces, row)
     generator = torch.Generator().manual_seed(rng.getrandbits(48))
     pixels, geometry = vary(item["pixels"][None].float() / 255, strength, generator, side)

@@ -19,7 +19,7 @@ from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.questions import QUESTIONS, TOLD
 from emotion_qwen.taxonomy import LabelSet
 from recipes.mini import parts
-from recipes.mini.conversations import FACE_SETS, VOICE_SETS, FacesPart, TextsPart, face_picture
+from recipes.mini.conversations import FACE_SETS, SIDES, VOICE_SETS, FacesPart, TextsPart, face_picture
 from recipes.mini.ears_voices import TRAINING, Voice, read_corpora, vary
 from recipes.mini.eyes_data import EMOTIONS
 from recipes.mini.label_choices import CHOICES, SETS
@@ -37,11 +37,13 @@ WHOLE = 0.5
 """Share of voices that are heard whole, up to `LONGEST` seconds; the others in parts, as a report hears them."""
 LONGEST = 6.0
 MIXTURE = {
-    "ferplus": 0.2, "aligned": 0.13, "lfw": 0.04, "voices": 0.25, "goemotions": 0.19, "dialogue": 0.03, "clue": 0.1,
-    "weibo": 0.03, "isear": 0.03, "objects": 0.06,
+    "ferplus": 0.18, "aligned": 0.15, "lfw": 0.04, "voices": 0.27, "goemotions": 0.2, "dialogue": 0.02, "clue": 0.04,
+    "weibo": 0.02, "isear": 0.02, "objects": 0.06,
 }  # fmt: skip
 """Source -> share of the groups."""
-CORPUS_SHARES = {"EmoDB": 0.22, "RAVDESS": 0.43, "nEMO": 0.3, "emotiontts": 0.05}
+CORPUS_SHARES = {"EmoDB": 0.22, "RAVDESS": 0.48, "nEMO": 0.26, "emotiontts": 0.04}
+FACE_BALANCE = 0.5
+"""A face is drawn in proportion to how many faces have its emotion, to the power of this less one."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +98,18 @@ def compose(
 class Groups:
     """Everything that the groups are drawn from; a group is a function of the seed and its number alone."""
 
-    def __init__(self, data: Path, runs: Path) -> None:
+    def __init__(self, data: Path, runs: Path, seed: int = SEED) -> None:
+        self.seed = seed
         arrays = str(runs / "eyes/arrays")
         self.faces: dict[str, FacesPart] = {
             name: parts.faces(name, "emotion", "train", data / parts.SOURCES[name].file, source=name, arrays=arrays)
             for name in ("ferplus", "aligned", "lfw")
         }
+        self.chances = {name: _chances(part) for name, part in self.faces.items()}
         voices = [v for v in read_corpora(data, runs / "ears/waves.npz") if v.corpus in TRAINING and v.split == "train"]
         self.voices = {corpus: [v for v in voices if v.corpus == corpus] for corpus in TRAINING}
         self.texts = {
-            "goemotions": _texts(data / "text_goemotions.parquet", ["ekman", "ekman", "dfew7", "fer7"], "en", 0.5, 160),
+            "goemotions": _texts(data / "text_goemotions.parquet", ["ekman", "ekman", "dfew7", "fer7"], "en", 0.5, 130),
             "dialogue": _texts(data / "text_dialogue_en.parquet", ["dfew7", "fer7"], "en", 0.5, 140),
             "clue": _texts(data / "text_emotion_zh.parquet", ["clue7"], "zh", 0.3, 60, "CLUEbenchmark"),
             "weibo": _texts(data / "text_emotion_zh.parquet", ["weibo6", "dfew7"], "zh", 0.4, 60, "evanshao408"),
@@ -116,7 +120,7 @@ class Groups:
 
     def group(self, number: int) -> Group:
         """Draw a group."""
-        rng = random.Random(f"{SEED}/{number}")
+        rng = random.Random(f"{self.seed}/{number}")
         source = rng.choices(list(MIXTURE), weights=list(MIXTURE.values()))[0]
         if source in self.faces:
             group = self._faces(self.faces[source], rng)
@@ -127,10 +131,10 @@ class Groups:
         return replace(group, source=source)
 
     def _faces(self, part: FacesPart, rng: random.Random) -> Group:
-        name, language = rng.choice(FACE_SETS[part.source]), _language(rng)
-        rows = [int(part.rows[rng.randrange(len(part.rows))]) for _ in range(TOGETHER)]
+        name, language, side = rng.choice(FACE_SETS[part.source]), _language(rng), rng.choice(SIDES)
+        rows = rng.choices(part.rows.tolist(), cum_weights=self.chances[part.source], k=TOGETHER)
         columns = [EMOTIONS.index(meaning) for meaning in CHOICES[name]]
-        views: list[View] = [face_picture(part.faces, row, 1.0, rng)[0] for row in rows]
+        views: list[View] = [face_picture(part.faces, row, 1.0, rng, (side,))[0] for row in rows]
         targets = part.faces.targets[rows][:, columns]
         targets = np.where(targets.sum(1, keepdims=True) >= 0.5, targets, 0.0)
         return compose(views, targets, SETS[name], language, QUESTIONS["label"][language], rng)
@@ -168,6 +172,13 @@ def _texts(path: Path, choices: list[str], language: str, balance: float, longes
         path.stem, "emotion", "train", path, source=source, choices=choices, language=language, balance=balance,
         longest=longest,
     )  # fmt: skip
+
+
+def _chances(part: FacesPart) -> list[float]:
+    """Return the sums of the chances of faces, such that rare emotions are drawn more often than they occur."""
+    leading = part.faces.targets[part.rows].argmax(1)
+    counts = np.bincount(leading, minlength=len(EMOTIONS))
+    return np.cumsum(counts[leading] ** (FACE_BALANCE - 1)).tolist()
 
 
 def _language(rng: random.Random) -> str:

@@ -1,10 +1,10 @@
-"""Teach mini's language model to read labels: many items behind one shared question, in all layers.
+"""Teach mini to read labels: many items behind one shared question, through all layers and both compressors.
 
-A closed question is 40 tokens and a face is 16. The question stands first, so it passes once for all items of a group
-(`label_groups`), and an item costs some 22 tokens, a third of what it costs in a packed conversation. The target of an
-answer's first token is the distribution of people's votes. What the model writes elsewhere is kept by a second term,
-the divergence on replayed texts (`label_replay`). What learns are the pairs of the shipped overlay themselves, so that
-their rank stays as it is.
+A closed question is 40 tokens and a small face is nine. The question stands first, so it passes once for all items of a
+group (`label_groups`), and an item costs some 15 tokens, a quarter of what it costs in a packed conversation. The
+target of an answer's first token is the distribution of people's votes. General writing is kept by the divergence on
+replayed instructions, and writing about clips is practised beside (`label_replay`). What learns are the pairs of the
+shipped overlay themselves, so that their rank stays as it is, and the experts and the ears that make the tokens.
 
     python -m recipes.mini.label_lesson --data DATA --runs RUNS --overlay OVERLAY    OVERLAY -> RUNS/labels/overlay
 """
@@ -31,19 +31,30 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 from emotion_qwen.console import run_command
 from emotion_qwen.convert.overlay import LORA_A, LORA_B, MANIFEST, TENSORS, file_digest
-from emotion_qwen.engine.encoding import encoder_outputs
+from emotion_qwen.engine.encoding import parts_of
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.files import write_whole
+from recipes.mini.conversations import ClipsPart
 from recipes.mini.label_groups import SEED, Group, Groups
-from recipes.mini.label_replay import Replayed, divergence, replayed_texts
+from recipes.mini.label_replay import Replayed, divergence, practised_clips, replayed_texts, writing_loss
 from recipes.options import folder_options
 
 REST = 0.3
 """Weight of an answer's tokens after the first, which nearly follow from it."""
 GROUPS = 3
-"""Groups of a step, beside one replayed text."""
+"""Groups of a step, beside one conversation about a clip."""
+COMPLETE = 0.25
+"""Share of groups whose answers are learned to their ends; of the others only the first token is."""
 KEPT = 110
-"""Replayed accounts of clips, and as many general instructions."""
+"""Replayed general instructions."""
+KEEP_EVERY = 2
+"""Steps per replayed instruction."""
+PRACTICE = 0.3
+"""Weight of a conversation about a clip, which is short and of its own kind, so that its gradient is large."""
+MAKERS = ("model.compressor.general", "model.compressor.emotion", "model.audio.compressor")
+"""Modules that make tokens of features, by their names in the overlay."""
+MAKERS_RATE = 0.25
+"""Their rate in relation to that of the pairs."""
 WARMUP, LAST, EVERY = 16, 0.05, 20
 """Steps until the rate is reached, share of it at the end, and steps between checkpoints."""
 
@@ -88,7 +99,7 @@ class Tokens:
         ends: (N,) the place whose state predicts an answer's first token.
         lengths: (N,) tokens of each item.
         first: (L,) first token of each label; all differ.
-        rest: per item the tokens behind an answer's first, its end included.
+        rest: per item the tokens behind an answer's first, its end included; empty where no answer follows.
     """
 
     beginning: torch.Tensor
@@ -100,9 +111,15 @@ class Tokens:
     rest: list[list[int]]
 
 
-@torch.no_grad()
-def tokens_of(engine: Engine, group: Group, rng: random.Random) -> Tokens:
-    """Encode a group; the answer that follows each item is drawn from its votes."""
+def tokens_of(engine: Engine, group: Group, rng: random.Random, complete: bool) -> Tokens:
+    """Encode a group, with gradients of the compressors.
+
+    Args:
+        engine: the model.
+        group: items.
+        rng: draws the answer that follows each item from its votes.
+        complete: whether the answers follow at all.
+    """
     model, tokenizer = engine.model, engine.processor.tokenizer
     answers = [tokenizer(name, add_special_tokens=False)["input_ids"] for name in group.answers]
     embeds, positions, shared = _prompts(engine, group)
@@ -110,8 +127,9 @@ def tokens_of(engine: Engine, group: Group, rng: random.Random) -> Tokens:
     sequences, places, ends = [], [], []
     for row, number in enumerate(chosen):
         own = positions[row][:, shared:]
-        following = own.max() + 1 + torch.arange(len(answers[number]))
-        sequences.append(torch.cat([embeds[row][shared:], model.get_input_embeddings()(torch.tensor(answers[number]))]))
+        written = torch.tensor(answers[number] if complete else [], dtype=torch.long)
+        following = own.max() + 1 + torch.arange(len(written))
+        sequences.append(torch.cat([embeds[row][shared:], model.get_input_embeddings()(written)]))
         places.append(torch.cat([own, following.expand(3, -1)], dim=1).T)
         ends.append(own.shape[1] - 1)
     return Tokens(
@@ -121,20 +139,19 @@ def tokens_of(engine: Engine, group: Group, rng: random.Random) -> Tokens:
         torch.tensor(ends),
         torch.tensor([len(sequence) for sequence in sequences]),
         torch.tensor([answer[0] for answer in answers]),
-        [[*answers[number][1:], tokenizer.eos_token_id] for number in chosen],
+        [[*answers[number][1:], tokenizer.eos_token_id] if complete else [] for number in chosen],
     )
 
 
 def _prompts(engine: Engine, group: Group) -> tuple[list[torch.Tensor], list[torch.Tensor], int]:
     """Return per item (T, hidden) embeddings and (3, T) positions, and how many tokens all items begin with."""
     model = engine.model
-    views = engine.encoder().views(group.views)
     question = {"type": "text", "text": group.question}
     inputs = engine.processor.apply_chat_template(
-        [[{"role": "user", "content": [*shown, question]}] for shown in views],
+        [[{"role": "user", "content": [*parts_of(view), question]}] for view in group.views],
         tokenize=True, add_generation_prompt=True, padding_side="left",
     )  # fmt: skip
-    ids, mask, encoded = inputs["input_ids"], inputs["attention_mask"], encoder_outputs(views)
+    ids, mask, encoded = inputs["input_ids"], inputs["attention_mask"], model.encode_media(inputs)
     positions, _ = model.model.get_rope_index(**inputs)
     embeds = model.get_input_embeddings()(ids)
     placeholders = {"image": model.config.image_token_id, "audio": model.config.audio_token_id}
@@ -196,58 +213,81 @@ def label_loss(
     rows = torch.arange(len(states))
     first = head(states[rows, tokens.ends]).float().log_softmax(-1)[:, tokens.first]
     loss = -(targets * first).sum(1).mean()
+    right = (first.argmax(1) == targets.argmax(1)).float().mean()
     where = [(row, int(tokens.ends[row]) + 1 + n) for row, rest in enumerate(tokens.rest) for n in range(len(rest))]
+    if not where:
+        return loss, float(right)
     owners, places = torch.tensor(where).T
     weights = torch.tensor([1 / len(rest) for rest in tokens.rest for _ in rest]) / len(states)
     following = F.cross_entropy(
         head(states[owners, places]).float(), torch.tensor([t for rest in tokens.rest for t in rest]), reduction="none"
     )
-    right = (first.argmax(1) == targets.argmax(1)).float().mean()
     return loss + REST * (following * weights).sum(), float(right)
 
 
 class Lesson:
-    """The pairs that learn, their optimizer, and how far the lesson is.
+    """The weights that learn, their optimizer, and how far the lesson is.
 
     Args:
         engine: the model that the overlay makes.
         overlay: folder.
         texts: that are replayed.
+        clips: conversations that are practised.
         total: steps, over which the rate falls.
         rate: the highest.
     """
 
-    def __init__(self, engine: Engine, overlay: Path, texts: Sequence[Replayed], total: int, rate: float) -> None:
-        self.engine, self.overlay, self.texts = engine, overlay, texts
+    def __init__(
+        self, engine: Engine, overlay: Path, texts: Sequence[Replayed], clips: ClipsPart, total: int, rate: float
+    ) -> None:
+        self.engine, self.overlay, self.texts, self.clips = engine, overlay, texts, clips
         self.total, self.rate = total, rate
         engine.model.requires_grad_(False)
-        self.pairs = pair_up(engine.model.model.language_model, load_file(overlay / TENSORS))
-        self.weights = [weight for pair in self.pairs.values() for weight in (pair.down, pair.up)]
-        self.optimizer = torch.optim.AdamW(self.weights, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+        stored = load_file(overlay / TENSORS)
+        self.pairs = pair_up(engine.model.model.language_model, stored)
+        self.makers = {
+            name: weight for name, weight in engine.model.named_parameters()
+            if name in stored and name.startswith(MAKERS)
+        }  # fmt: skip
+        pairs = [weight for pair in self.pairs.values() for weight in (pair.down, pair.up)]
+        self.weights = [*pairs, *(weight.requires_grad_(True) for weight in self.makers.values())]
+        groups = [{"params": pairs, "share": 1.0}, {"params": list(self.makers.values()), "share": MAKERS_RATE}]
+        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.steps = 0
 
     def step(self, groups: Sequence[Group]) -> dict[str, Any]:
-        """Learn from groups and one replayed text; return the figures of the log."""
+        """Learn from groups and one conversation, and every `KEEP_EVERY` steps from a replayed text.
+
+        Returns:
+            The figures of the log.
+        """
         model, share = self.engine.model, self.steps / self.total
         rate = self.rate * min(1.0, (self.steps + 1) / WARMUP)
         rate *= LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))
         for each in self.optimizer.param_groups:
-            each["lr"] = rate
-        shown = []
+            each["lr"] = rate * each["share"]
+        shown, figures = [], {}
         for number, group in enumerate(groups):
-            tokens = tokens_of(self.engine, group, random.Random(f"{SEED}/answers/{self.steps}/{number}"))
+            rng = random.Random(f"{SEED}/answers/{self.steps}/{number}")
+            tokens = tokens_of(self.engine, group, rng, rng.random() < COMPLETE)
             states = states_of(model.model.language_model, tokens)
             loss, right = label_loss(model.lm_head, states, tokens, torch.from_numpy(group.targets).float())
             (loss / len(groups)).backward()
             shown.append([group.source, round(loss.item(), 3), round(right, 3)])
-        changed = divergence(self.engine, self.texts[self.steps % len(self.texts)])
-        changed.backward()
+        written = writing_loss(self.engine, self.clips.sample(self.steps, 0))
+        if written is not None:
+            (PRACTICE * written).backward()
+            figures["writing"] = round(written.item(), 3)
+        if self.steps % KEEP_EVERY == 0:
+            changed = divergence(self.engine, self.texts[self.steps // KEEP_EVERY % len(self.texts)])
+            (KEEP_EVERY * changed).backward()
+            figures["replay"] = round(changed.item(), 4)
         norm = nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1
         return {
-            "step": self.steps, "rate": rate, "groups": shown, "replay": round(changed.item(), 4),
+            "step": self.steps, "rate": rate, "groups": shown, **figures,
             "norm": round(float(norm), 3),
         }  # fmt: skip
 
@@ -271,19 +311,22 @@ class Lesson:
 @click.command()
 @folder_options
 @click.option("--overlay", type=click.Path(path_type=Path), required=True, help="what `mini` in the cache is made with")
-@click.option("--steps", default=159, show_default=True, help="over which the rate falls; 85 minutes on two cores")
+@click.option("--steps", default=205, show_default=True, help="over which the rate falls; 65 minutes on two cores")
 @click.option("--rate", default=2e-4, show_default=True, help="highest learning rate")
-def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float) -> None:
+@click.option("--seed", default=SEED, show_default=True, help="of the groups; a further lesson needs another one")
+@click.option("--name", default="labels", show_default=True, help="folder of the lesson in RUNS")
+def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float, seed: int, name: str) -> None:
     """Teach labels; an interrupted run continues from its last checkpoint."""
-    set_seed(SEED)
-    engine, drawn, output = Engine.load("mini"), Groups(data, runs), runs / "labels"
+    set_seed(seed)
+    engine, drawn, output = Engine.load("mini"), Groups(data, runs, seed), runs / name
     output.mkdir(parents=True, exist_ok=True)
     stored, checkpoint = output / "replayed.pt", output / "checkpoint.pt"
     if not stored.is_file():
-        made = replayed_texts(engine, data, runs / "eyes/arrays", KEPT, KEPT)
+        made = replayed_texts(engine, data, KEPT)
         torch.save([(each.ids, each.places, each.before) for each in made], stored)
     texts = [Replayed(*each) for each in torch.load(stored, weights_only=True)]
-    running = Lesson(engine, overlay, texts, steps, rate)
+    clips = practised_clips(engine, data, runs / "eyes/arrays")
+    running = Lesson(engine, overlay, texts, clips, steps, rate)
     if checkpoint.is_file():
         running.resume(checkpoint)
     with (output / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -293,18 +336,19 @@ def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float) -> No
             log.flush()
             if running.steps % EVERY == 0 or running.steps == running.total:
                 running.save(checkpoint)
-                write_pairs(running.pairs, overlay, output / "overlay")
+                write_overlay(running, output / "overlay")
 
 
-def write_pairs(pairs: Mapping[str, PairedLinear], overlay: Path, target: Path) -> None:
-    """Write an overlay again with the values of some pairs."""
+def write_overlay(lesson: Lesson, target: Path) -> None:
+    """Write the overlay that a lesson began with again, with what has learned."""
     target.mkdir(parents=True, exist_ok=True)
-    for file in overlay.iterdir():
+    for file in lesson.overlay.iterdir():
         shutil.copyfile(file, target / file.name)
-    tensors = load_file(overlay / TENSORS)
-    for key, pair in pairs.items():
-        tensors[key + LORA_A] = pair.down.detach().to(tensors[key + LORA_A].dtype).contiguous()
-        tensors[key + LORA_B] = pair.up.detach().to(tensors[key + LORA_B].dtype).contiguous()
+    tensors = load_file(lesson.overlay / TENSORS)
+    learned = {key + LORA_A: pair.down for key, pair in lesson.pairs.items()}
+    learned |= {key + LORA_B: pair.up for key, pair in lesson.pairs.items()} | lesson.makers
+    for name, values in learned.items():
+        tensors[name] = values.detach().to(tensors[name].dtype).contiguous()
     save_file(tensors, target / TENSORS, metadata={"format": "pt"})
     manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
     manifest["weights"] = file_digest(target / TENSORS)

@@ -1,4 +1,8 @@
-"""What mini writes elsewhere is kept while it learns labels: texts, and what the model predicted of them before."""
+"""What mini writes is kept and practised while it learns labels.
+
+General instructions are kept by the divergence from what the model predicted before; accounts, answers and reasoning
+about clips are practised on facts of composed clips.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from rich.progress import track
 
 from emotion_qwen.engine.encoding import View, actions_of
 from emotion_qwen.engine.engine import Engine
+from emotion_qwen.records import Sample
 from recipes.mini import parts
 from recipes.mini.actions import ACTIONS
 from recipes.mini.banks import face_facts, measured_voices, sentences
@@ -25,8 +30,8 @@ from recipes.mini.label_groups import SEED
 
 BANKED = 100
 """Faces of each emotion that replayed clips are composed of."""
-REPLAYED = 320
-"""Longest replayed text, tokens."""
+REPLAYED, PRACTISED = 320, 448
+"""Longest replayed instruction, and longest conversation about a clip, tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,29 +50,42 @@ class Replayed:
 
 
 @torch.no_grad()
-def replayed_texts(engine: Engine, data: Path, arrays: Path, accounts: int, general: int) -> list[Replayed]:
-    """Return conversations about facts of clips, and general instructions with their answers, in turn."""
-    rng = random.Random(SEED)
-    bank = own_bank(engine, data, arrays)
-    clips = ClipsPart("clips", "emotion", bank, accounts, 2, SEED)
-    samples = [clips.sample(index, 0) for index in range(accounts)]
+def replayed_texts(engine: Engine, data: Path, count: int) -> list[Replayed]:
+    """Return general instructions with their answers, and what the model predicts of these."""
     rows = [row for row in pq.read_table(data / "text_instructions.parquet").to_pylist() if row["split"] == "train"]
     written = [row for row in rows if row["response"] and row["kind"].startswith("human")]
-    pairs = tuple((row["prompt"], row["response"]) for row in rng.sample(written, general))
-    samples += [ReplayPart("instructions", "general", pairs).sample(index, 0) for index in range(general)]
-    texts = []
-    for sample in track(rng.sample(samples, len(samples)), "texts to keep"):
-        prepared = engine.processor.tokenizer.apply_chat_template(
-            list(sample.messages), chat_template=engine.processor.chat_template, tokenize=True, return_dict=True,
-            return_assistant_tokens_mask=True,
-        )  # fmt: skip
-        ids, mask = (torch.as_tensor(prepared[key]).flatten() for key in ("input_ids", "assistant_masks"))
-        ids, mask = ids[:REPLAYED], mask[:REPLAYED]
-        places = mask.nonzero()[:, 0] - 1
+    pairs = tuple((row["prompt"], row["response"]) for row in random.Random(SEED).sample(written, count))
+    part, texts = ReplayPart("instructions", "general", pairs), []
+    for index in track(range(count), "texts to keep"):
+        ids, places = _prepared(engine, part.sample(index, 0), REPLAYED)
         if len(places):
             states = engine.model.model(input_ids=ids[None]).last_hidden_state[0]
             texts.append(Replayed(ids, places, states[places].clone()))
     return texts
+
+
+def _prepared(engine: Engine, sample: Sample, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the (T,) tokens of a conversation, and the places whose states predict its answers' tokens."""
+    prepared = engine.processor.tokenizer.apply_chat_template(
+        list(sample.messages), chat_template=engine.processor.chat_template, tokenize=True, return_dict=True,
+        return_assistant_tokens_mask=True,
+    )  # fmt: skip
+    ids, mask = (torch.as_tensor(prepared[key]).flatten()[:longest] for key in ("input_ids", "assistant_masks"))
+    return ids, mask.nonzero()[:, 0] - 1
+
+
+def practised_clips(engine: Engine, data: Path, arrays: Path) -> ClipsPart:
+    """Return conversations about facts of composed clips, as the tuning on accounts used them."""
+    return ClipsPart("practised", "emotion", own_bank(engine, data, arrays), turns=2, seed=SEED)
+
+
+def writing_loss(engine: Engine, sample: Sample) -> torch.Tensor | None:
+    """Return the mean loss of the answers' tokens of a conversation; None if its facts leave no place for an answer."""
+    ids, places = _prepared(engine, sample, PRACTISED)
+    if not len(places):
+        return None
+    states = engine.model.model(input_ids=ids[None], use_cache=False).last_hidden_state[0, places]
+    return F.cross_entropy(engine.model.lm_head(states).float(), ids[places + 1])
 
 
 def _small(pixels: torch.Tensor) -> np.ndarray:

@@ -137,9 +137,11 @@ def test_in_a_folder_the_rest_goes_on(capsys, tmp_path, gray_clip):
     assert run(capsys, "analyze", folder, "--json", "--strict")[0] == 2
 
 
-def test_demo_and_chinese_view(capsys):
+def test_demo_and_chinese_view(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code, out, err = run(capsys, "analyze", "--demo", "--language", "zh", "--verbose")
     assert code == 0 and "门控" in "\n".join(out), err
+    assert list(tmp_path.iterdir()) == [], "the clip is removed"
 
 
 def test_the_report_can_be_kept_as_a_picture(capsys, tmp_path, gray_clip):

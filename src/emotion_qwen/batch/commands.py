@@ -297,7 +297,9 @@ def _named(paths: Sequence[str]) -> Sequence[str]:
 def _demo_clip() -> list[Path]:
     from emotion_qwen.batch.demo import make_demo_clip
 
-    return [make_demo_clip(Path(tempfile.mkdtemp(prefix="emotion-qwen-")) / "astronaut.mp4")]
+    scratch = tempfile.TemporaryDirectory(prefix="emotion-qwen-demo-")
+    folder = click.get_current_context().with_resource(scratch)  # removed when the command ends
+    return [make_demo_clip(Path(folder) / "astronaut.mp4")]
 
 
 def _tell(report: EmotionReport, as_lines: bool, verbose: bool, console: Console) -> None:
