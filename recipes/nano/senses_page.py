@@ -198,7 +198,7 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
         "Artificial moments: a face (FER2013), a voice (EmoDB) and a comment (GoEmotions) of one of six emotions, "
         "drawn independently; they never belong to the same person. Every row uses the same moments. "
         "Channels are weighted by their reliability on voices and lines from sources that the model was not trained "
-        "on. EmoDB's voices resemble its training voices, so here the sound is more reliable than its weight suggests.",
+        "on. EmoDB's voices resemble its training voices, so the sound is more reliable here than its weight suggests.",
         "",
         "| channels | moments | EN | interval | macro F1 | ZH | macro F1 |",
         "|---|---|---|---|---|---|---|",
@@ -229,9 +229,9 @@ def _gains(figures: dict[str, Any]) -> list[str]:
     right = {channels: figures[moments_name(channels)]["en"]["accuracy"] for channels in CHOICES}
     best = max(((channel,) for channel in CHANNELS), key=right.__getitem__)
     chance = 100 / len(LABELS.labels)
-    sentences = [
-        f"All channels together are {right[CHANNELS] - right[best]:+.1f} points above the best one ({best[0]})."
-    ]
+    gain = right[CHANNELS] - right[best]
+    size = f"{gain:+.1f} points above" if gain >= 0 else f"{-gain:.1f} points below"
+    sentences = [f"All channels together are {size} the best one ({best[0]})."]
     for channel in CHANNELS:
         rest = tuple(name for name in CHANNELS if name != channel)
         sentences.append(
