@@ -176,8 +176,8 @@ def _spoken(options: dict[str, Any], fps: float) -> Visemes | None:
 def _keyframes(
     source: str, options: dict[str, Any], intensity: float, seconds: float | None, visemes: Visemes | None
 ) -> tuple[list[Keyframe], float, dict[str, Any]]:
-    """Return keyframes, length in seconds, and details for the provenance; without `seconds`, all that is spoken has
-    room.
+    """Return keyframes, length in seconds, and details for the provenance; without `seconds`, the length covers
+    everything that is spoken.
     """
     from emotion_qwen.express.motion import held
     from emotion_qwen.express.prototypes import circle_shares, emotion_weights, parse_shares
@@ -208,7 +208,7 @@ def _keyframes(
 
 
 def _faces(generator: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes facial actions of an emotion curve: the table, or one take of a trained generator."""
+    """Return the source of facial actions for an emotion curve: the table, or one take of a trained generator."""
     from emotion_qwen.express.prototypes import expression
 
     if generator == TABLE:
