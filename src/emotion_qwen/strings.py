@@ -1,4 +1,4 @@
-"""The fixed words of reports in English and Chinese, side by side; `{name}` is a placeholder for a value."""
+"""The fixed words of reports in English and Chinese; `{name}` is a placeholder for a value."""
 
 from __future__ import annotations
 

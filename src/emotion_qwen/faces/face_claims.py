@@ -117,7 +117,7 @@ class FaceClaim:
     Attributes:
         name: the measurement, a key of `SCALES`.
         word: what is claimed, a key of `PHRASES`.
-        value: what was measured.
+        value: the measured value.
     """
 
     name: str
