@@ -111,7 +111,7 @@ class WriteOptions:
 
         Raises:
             SettingsError: an unknown dtype.
-            CheckpointError: the target holds something.
+            CheckpointError: the target is not empty.
         """
         if self.dtype is not None and self.dtype not in DTYPE_NAMES:
             raise SettingsError(unknown_choice("dtype", self.dtype, DTYPE_NAMES))
@@ -136,8 +136,7 @@ def convert(
     Args:
         source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder of
             this package (which is checked and copied).
-        target: folder to make; it must not exist or be empty.
-        fresh_gate: start a new gate although the source has one.
+        target: folder to make; it must not exist or be empty. fresh_gate:
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
         max_shard_size: bytes at which an output shard is full.
         dry_run: check everything and report, but write nothing.
@@ -228,7 +227,7 @@ def write_mapped(
 
 
 def read_config(source: Path) -> dict[str, Any]:
-    """Read the source's config.json as it is.
+    """Read the source's config.json unchanged.
 
     Raises:
         CheckpointError: no such folder or file, not JSON, another model, or a quantised one.
@@ -330,7 +329,7 @@ def _new_tensors(mapping: KeyMap) -> dict[str, torch.Tensor]:
 
 
 def finished_config(config: EmotionQwenConfig, dtype: str | None = None) -> EmotionQwenConfig:
-    """Set the fields of a converted model that its source cannot have; see `convert` for `dtype`."""
+    """see `convert` for `dtype`."""
     config.architectures = [ARCHITECTURE]
     if dtype:
         parts: tuple[Any, ...] = (config, config.text_config, config.vision_config)

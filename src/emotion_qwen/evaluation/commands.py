@@ -340,8 +340,7 @@ def _folders(given: tuple[str, ...]) -> str | dict[str, str] | None:
 
 
 def _load(tasks: str | None) -> list[str]:
-    """Load the tasks of files, so that they can occur in the predictions of a run or in a listing; return all names
-    given."""
+    """Load the tasks of files, so that predictions of a run or a listing can contain them; return all names given."""
     from emotion_qwen.evaluation.tasks import load_tasks
 
     return [task.name for task in load_tasks(tasks)] if tasks else []

@@ -148,8 +148,7 @@ def aligned(vertices: np.ndarray, morphs: np.ndarray, name: str) -> tuple[np.nda
 
 
 def _centre(vertices: np.ndarray, morphs: np.ndarray, channels: tuple[str, ...]) -> np.ndarray | None:
-    """Return the mean position of the vertices moved by the first of these actions that exists, weighted by their
-    movement."""
+    """Return the mean position of vertices that the first existing action moves, weighted by their movement."""
     for channel in channels:
         moved = np.linalg.norm(morphs[PLACE[channel]], axis=1) ** 2
         if moved.sum() > 0:

@@ -136,8 +136,7 @@ def _read_aloud(package: ModuleType, words: Sequence[str]) -> tuple[list[Any], f
 def _anchors(
     package: ModuleType, words: Sequence[str], spans: Sequence[tuple[float, float]], seconds: float
 ) -> list[Any]:
-    """Return the words spoken in each span of a voice: a word belongs to the span that contains the middle of its
-    phonemes."""
+    """Return the words spoken in each span of a voice: a word belongs where the middle of its phonemes is."""
     reader = package.G2P()
     counts = np.array([len(reader.word(word)) for word in words], float)
     lengths = np.array([end - start for start, end in spans])

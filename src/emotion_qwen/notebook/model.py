@@ -85,8 +85,8 @@ class EmotionQwen(Analyzer):
     ) -> Report | list[Report | FailedClip]:
         """Analyze one clip, picture or sound; of a list of paths or a folder, all of them.
 
-        A stretch in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
-        report. If the whole clip is such a stretch, the label is None.
+        A period in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
+        report. If the whole clip is such a period, the label is None.
 
         Args:
             medium: a file; a picture as (H, W, 3) uint8 RGB or of PIL; frames as a list of pictures or as

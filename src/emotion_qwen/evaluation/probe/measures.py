@@ -140,8 +140,7 @@ def confusion_counts(probe: Probe, condition: str) -> np.ndarray:
 
 
 def detection_rate(probe: Probe, condition: str) -> tuple[int, int]:
-    """Return the number of pictures of a condition in which the face detector finds a face, and the number of
-    pictures."""
+    """Return the numbers of pictures of a condition with a face found by the detector, and of all pictures."""
     there = [answer.detected for answer in probe.answers if answer.stimulus.condition == condition]
     return sum(there), len(there)
 

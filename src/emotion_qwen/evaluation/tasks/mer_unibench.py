@@ -94,8 +94,7 @@ class OpenVocabulary(BenchmarkReader):
 
 
 def subtitles_beside(table: ReadRows, path: Path, file: str, column: str) -> dict[str, str]:
-    """Read the spoken words of clips from the table next to another; a missing table is reported, "nan" means no
-    words."""
+    """Read the spoken words of clips from the table next to another; report a missing table; "nan" means none."""
     beside = path.parent / file
     if not beside.is_file():
         table.say("missing", f"no {file}; clips are asked about without words")

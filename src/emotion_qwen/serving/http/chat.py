@@ -121,8 +121,7 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
 
 
 def with_facts(messages: list[dict[str, Any]], facts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return messages whose system message ends with measured facts; without facts, the messages are returned
-    unchanged."""
+    """Return messages whose system message ends with measured facts; without facts, the messages unchanged."""
     if not facts:
         return messages
     text = "\n\n".join(facts)
