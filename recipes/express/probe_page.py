@@ -2,7 +2,7 @@
 
     python -m recipes.express.probe_page --probes FOLDER --results docs/results
 
-FOLDER holds probes as `emotion-qwen probe --output` and `python -m recipes.express.judge` write them, one per model,
+FOLDER contains probes as written by `emotion-qwen probe --output` and `python -m recipes.express.judge`, one per model,
 rig and set of conditions. Figures of models without a stored probe there are kept.
 """
 
@@ -24,7 +24,7 @@ from emotion_qwen.express.track import EMOTIONS
 from emotion_qwen.files import write_whole
 
 JUDGE = "human-models emotion"
-"""The reported judge: it took part neither in the prototypes nor in the rendering."""
+"""The reported judge: it was used neither for the prototypes nor for the rendering."""
 RIGS = {"drawn": "drawn face", "ict": "ICT head"}
 MODELS = ("nano", "mini", "fer", "face-api", JUDGE)
 SHOWN = tuple(name for name in EMOTIONS if name != "neutral")

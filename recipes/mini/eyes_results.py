@@ -1,9 +1,9 @@
 """Measure the vision transformer without a language model, compare it with its teacher and the free model `fer`, and
 write the page.
 
-Every set is a validation part; RAF-DB was never trained on. All systems see the same pictures. Sets with seven labels
-are answered by the likeliest of seven (contempt is left out); FER+ by the likeliest of eight, on faces of which more
-than half of the votes name one emotion.
+Every set is a validation part; RAF-DB was never trained on. All systems see the same pictures. For sets with
+seven labels, the answer is the likeliest of seven (contempt is left out); for FER+, the likeliest of eight, on faces
+for which more than half of the votes name one emotion.
 """
 
 from __future__ import annotations

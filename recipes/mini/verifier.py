@@ -2,7 +2,7 @@
 
 English: GoEmotions with its 28 classes, which are added up to seven, and the emotion words of `taxonomy` in short
 sentences. Chinese: Weibo posts and television dialogue of `text_emotion_zh`, and the words likewise. Each language is
-fitted by itself, and what is finished is kept, so that an interrupted run continues with the other one.
+fitted separately, and finished ones are kept, so that an interrupted run continues with the other one.
 
     python -m recipes.mini.verifier --data DATA --output RUNS/verifier
 
@@ -50,7 +50,7 @@ FRAMES = {
 }
 """Sentences around each emotion word."""
 WORDS_COUNT = 0.5
-"""How much each of these sentences counts."""
+"""Weight of each of these sentences."""
 CARD = """# Verifier of explanations
 
 Reads which of seven emotions ({emotions}) a sentence in English or Chinese expresses: multinomial logistic regression

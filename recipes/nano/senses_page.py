@@ -100,8 +100,8 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         count: number of moments; the odd channel alternates.
 
     Returns:
-        The number of moments; in how many the odd channel was named; and the same among those in which every channel
-        alone was read as intended, because only there naming it can be expected.
+        The number of moments; the number in which the odd channel was named; and the same for those in which every
+        channel alone was read as intended, because naming it can only be expected there.
     """
     validation = (
         read_pictures(data / "faces_fer_aligned.parquet", "validation", picture_side(engine)),

@@ -23,7 +23,7 @@ class MediaError(EmotionQwenError):
 
 
 class DataError(EmotionQwenError):
-    """"""
+    """A training or evaluation record that cannot be used."""
 
 
 class StorageError(EmotionQwenError):

@@ -48,7 +48,7 @@ class WorkerLate(WorkerError):
 
 @dataclass(frozen=True)
 class Isolation:
-    """
+    """Setup of workers.
 
     Attributes:
         setup: called once in every worker before its first job, for example to set limits; must be picklable.

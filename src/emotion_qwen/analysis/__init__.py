@@ -1,1 +1,1 @@
-""""""
+"""Turn the answers of a model about a clip into a report."""

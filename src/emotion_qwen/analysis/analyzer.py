@@ -276,7 +276,7 @@ class Analyzer:
         return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
 
     def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
-        """
+        """Return the message parts with which `ask` asks a question about a clip.
 
         Raises:
             MediaError: the clip contains nothing that can be seen or heard.

@@ -44,7 +44,7 @@ class Form:
         steps: in order.
         needs: the channel without which the form cannot be used; "" for none.
         checked: what is compared, and with what; for documentation.
-
+        source: who proposed it.
     """
 
     name: str

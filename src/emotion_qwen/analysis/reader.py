@@ -2,8 +2,9 @@
 
 A label's score is the log-likelihood of its words after the closed question, minus their log-likelihood when the
 visual is blank and there is no sound or text, divided by the number of their tokens. A softmax over the set gives the
-distribution, so a closed-set answer always parses.  A model whose training facts have `"scores": "likelihood"` learned
-the shares of its labels themselves, so its scores are plain log-likelihoods.
+distribution, so a closed-set answer always parses. Subtracting the blank removes what the model would answer without
+any input. A model whose training facts have `"scores": "likelihood"` learned the shares of its labels themselves, so
+its scores are plain log-likelihoods.
 
 A reader caches its answers, keyed by the identity of pictures and sounds and by the words themselves. Callers that
 know early which views they need pass all of them to `answers`, so that they are scored in shared batches.

@@ -1,4 +1,4 @@
-"""
+"""LoRA adapters that others trained on Qwen2.5-VL, with the names of this package's modules.
 
 An adapter names its modules by the layout of the transformers version that it was trained with, and its target modules
 by patterns that would fit modules of ours which Qwen2.5-VL does not have. So the modules are listed one by one. An
@@ -30,7 +30,7 @@ def renamed_adapter(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
         peft's configuration and the tensors, both with our names of modules.
 
     Raises:
-
+        CheckpointError: keys of no known layout.
         OSError, ValueError, SafetensorError: the files cannot be read.
         MissingPackage: peft is not installed.
     """

@@ -136,7 +136,8 @@ def convert(
     Args:
         source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder of
             this package (which is checked and copied).
-        target: folder to make; it must not exist or be empty. fresh_gate:
+        target: folder to make; it must not exist or be empty.
+        fresh_gate: start a new gate although the source has one.
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
         max_shard_size: bytes at which an output shard is full.
         dry_run: check everything and report, but write nothing.
@@ -329,7 +330,7 @@ def _new_tensors(mapping: KeyMap) -> dict[str, torch.Tensor]:
 
 
 def finished_config(config: EmotionQwenConfig, dtype: str | None = None) -> EmotionQwenConfig:
-    """see `convert` for `dtype`."""
+    """Set the fields of a converted model that its source cannot have; see `convert` for `dtype`."""
     config.architectures = [ARCHITECTURE]
     if dtype:
         parts: tuple[Any, ...] = (config, config.text_config, config.vision_config)

@@ -35,7 +35,7 @@ BIASES = tuple(f"self_attn.{name}_proj.bias" for name in "qkv")
 
 @dataclass(frozen=True)
 class LanguageSource:
-    """
+    """The language model of a text-only checkpoint, ready to be written into a model of this package.
 
     Attributes:
         source: the folder or file.

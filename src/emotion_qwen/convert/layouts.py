@@ -118,7 +118,8 @@ def key_map(
 
     Args:
         shapes: name and shape of every source tensor.
-        config: our configuration of that model. fresh_gate:
+        config: our configuration of that model.
+        fresh_gate: start a new gate although the source has one.
         whisper: encoder of a Whisper checkpoint; it replaces the source's audio tower, if any.
 
     Returns:

@@ -64,7 +64,7 @@ def write_overlay(
         Changed matrix -> Frobenius norm of the remainder of its pair, as a share of the change by training.
 
     Raises:
-
+        CheckpointError: folders that do not belong together, or a disk that is full.
     """
     original, tokens = _original(base, trained)
     tensors: dict[str, torch.Tensor] = {}

@@ -25,7 +25,7 @@ CARD = "README.md"
 
 
 def publish(name: str, target: Path, dtype: torch.dtype, license_name: str, gguf: str | None = None) -> None:
-    """
+    """Write a model folder with everything that others need.
 
     Args:
         name: of the model; an adapter is merged into its base.

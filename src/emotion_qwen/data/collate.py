@@ -34,7 +34,8 @@ class SampleCollator:
         processor: of the model.
         positions: the model's `get_rope_index`; needed for packing.
         pack: tokens per packed row; None pads.
-        max_tokens: longest allowed sample in tokens; None allows any length. max_rejected:
+        max_tokens: longest allowed sample in tokens; None allows any length.
+        max_rejected: number of rejected samples above which the run stops.
         rejections: file of JSON lines to which all ranks and workers of a run append rejected samples; None counts
             only those of this process.
         prepare: prepares a sample's media for the processor (decoding, capture, cached features).

@@ -85,7 +85,7 @@ def sample_of_item(item: MixtureItem | Sample) -> Sample:
 
 
 class Mixture:
-    """
+    """A sequence of `length` items from parts in given shares.
 
     Args:
         parts: sources of samples.

@@ -17,7 +17,11 @@ SHARED = 8
 
 
 def per_view(value: str | Sequence[str], count: int, what: str) -> list[str]:
-    """ """
+    """Return one text per view.
+
+    Raises:
+        ShapeError: there are neither one nor `count`.
+    """
     values = [value] * count if isinstance(value, str) else list(value)
     if len(values) != count:
         raise ShapeError(f"{len(values)} {what} for {count} views; give one for all, or one for each")

@@ -62,7 +62,7 @@ class ExportTarget:
 
         Raises:
             MissingPackage: for the format.
-
+            SettingsError: format, suffix and tables do not fit together.
         """
         named = None if path.is_dir() else _FORMAT_OF.get(path.suffix.lower())
         if form is None and named is None and path.suffix and not path.is_dir():

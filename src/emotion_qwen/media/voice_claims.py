@@ -158,8 +158,7 @@ class VoiceLevel:
 
 
 def level_measures(wave: np.ndarray, rate: int) -> dict[str, float]:
-    """Return the measurements compared by `voice_levels` of (S,) float mono sound at `rate` Hz; none without a
-    voice."""
+    """Return the measurements for `voice_levels` of (S,) float mono sound at `rate` Hz; none without a voice."""
     prosody = prosody_of(wave, rate)
     if prosody is None or prosody.voiced < VOICED or not prosody.pitch:
         return {}

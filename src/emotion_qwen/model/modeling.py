@@ -144,8 +144,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
                 )
 
     def get_audio_features(self, input_features: torch.Tensor, feature_lengths: torch.Tensor | None) -> AudioFeatures:
-        """Encode (W, mels, frames) log-mel windows with (W,) numbers of frames that contain sound; None means all
-        frames.
+        """Encode (W, mels, frames) log-mel windows with (W,) numbers of frames with sound; None means all frames.
 
         Raises:
             ShapeError: the model has no audio input, or the windows have a different size from the model's.

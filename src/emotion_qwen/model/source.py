@@ -210,7 +210,7 @@ def check_adapter(folder: Path, weights: bool = True) -> None:
     """Check that an adapter's weights exist as safetensors: peft would read a pickle, which can run code.
 
     Raises:
-
+        CheckpointError: they are not.
     """
     if weights and not (folder / ADAPTER_WEIGHTS).is_file():
         raise CheckpointError(f"{folder}: no {ADAPTER_WEIGHTS}; give the folder saved by a run with `adapter`")

@@ -26,7 +26,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 def train(config: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool) -> int:
     """Train one stage: CONFIG is YAML, OVERRIDES are key=value (optim.learning_rate=2.0e-5).
 
-    A dry run reads no weights.
+    A dry run reads no weights. If the start or a data file does not exist yet, it says so and plans without it.
     """
     from emotion_qwen.training.dry_run import print_data, print_plan
     from emotion_qwen.training.plan import read_settings

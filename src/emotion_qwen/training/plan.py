@@ -61,8 +61,7 @@ class BatchSettings(Settings):
     row_tokens: int | None = Field(None, ge=16)
     """Tokens of one row per forward pass, filled with as many samples as fit; replaces `samples` and `pack`."""
     share_prefixes: bool = False
-    """Store text at the beginning of several samples of a packed row, such as a common question, only once; needs
-    `pack`."""
+    """Store a beginning that samples of a packed row share, such as a common question, only once; needs `pack`."""
     max_tokens: int | None = Field(None, ge=16)
     """Longer samples are rejected, never truncated."""
     max_rejected: int = Field(0, ge=0)

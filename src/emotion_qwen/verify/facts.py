@@ -44,7 +44,7 @@ FACTS: Strings = {
     "instant": ("{start:.1f} s", "{start:.1f}秒"),
     "and": ("; ", "；"),
 }
-""""""
+"""Measured facts as a model gets them, in English and Chinese."""
 Shares = tuple[tuple[str, float], ...]
 """Emotions in the facts' language, each with its share, 0 to 1."""
 
@@ -90,7 +90,7 @@ class ClipFacts:
         seconds: duration; 0 for a picture.
         people: everyone who is seen.
         voice: claims about the voice; those about all of it last from 0 to `seconds`.
-
+        words: the spoken words.
         likeliest: the two likeliest emotions by all channels together, with their shares, larger first; the answer.
         context: what the user knows about the situation.
     """

@@ -1,7 +1,7 @@
 """Reflection: ask a model again from its own reasoning, as EMO-R3 (2026) does, but greedily and with whole words.
 
 Two questions: does the first step describe the clip (yes or no)? And from the steps alone, without the clip and without
-the conclusion, which label fits?
+the conclusion, which label fits? A model whose label follows from its reasons names the same label again.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SURE = 3.0
 TELLING = 3.0
 """Ratio from which a word is evidence."""
 LARGEST = 20.0
-""""""
+"""Ratio above which a sentence says "more than": larger ones come from very few other texts."""
 _SMALLEST = 1e-15
 
 

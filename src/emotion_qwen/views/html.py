@@ -131,8 +131,7 @@ def compose_page(
 
 
 def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> dict[str, Any]:
-    """Return the data that the script needs in addition to the report: names, colours, coordinates, and constants of
-    `playhead`."""
+    """Return the script's data in addition to the report: names, colours, coordinates, and constants of `playhead`."""
     start, end = clip_span(report)
     labels = list(report.distribution)
     height, width = [*report.provenance.get("size", ()), 0, 0][:2]

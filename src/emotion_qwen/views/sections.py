@@ -14,7 +14,7 @@ Phrases = dict[str, str]
 MOVEMENTS = 6
 """Maximum number of movements of a face that are shown."""
 CLEAR = 0.5
-""""""
+"""Strength of a claim from which it counts as clear; the middle of an interval has this strength."""
 
 
 def abstention(report: EmotionReport) -> str | None:

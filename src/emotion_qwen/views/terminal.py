@@ -103,8 +103,7 @@ def bars(report: EmotionReport, width: int, most: int | None = None) -> Table | 
 
 
 def people(report: EmotionReport, say: Phrases, width: int, most: int | None = None) -> RenderableType | None:
-    """Return one row per person, or a note that nobody was seen; with `most`, the first ones and the number left
-    out."""
+    """Return one row per person, or a note that nobody was seen; `most` keeps the first and counts the others."""
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None

@@ -118,7 +118,7 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """
+    """Read numbers separated by commas.
 
     Raises:
         SettingsError: a part is no number.

@@ -24,7 +24,7 @@ def fenced(text: str) -> str:
 
 @dataclass(frozen=True)
 class ReplyCache:
-    """
+    """Replies of one model.
 
     Attributes:
         ask: sends a prompt; raises RemoteError if there is no reply.

@@ -185,7 +185,7 @@ def check_domains(tasks: Sequence[Task]) -> None:
 
 
 def _item_points(name: str, before: Sequence[Column], after: Sequence[Column]) -> _ItemPoints:
-    """
+    """Combine both models' points on a task.
 
     Raises:
         DataError: a model answered nothing, or the models were asked different questions.

@@ -24,7 +24,7 @@ GROUPS = 2
 
 @dataclass(frozen=True)
 class Stored:
-    """
+    """One picture of a Parquet or TSV file.
 
     Attributes:
         file: the file that contains it.

@@ -61,7 +61,10 @@ class PictureIndex:
             self._places.append(place)
 
     def twin(self, hashes: list[int], beside: str = "") -> str:
-        """Return the clip or file that contains nearly all of these pictures; "" if there is none."""
+        """Return the clip or file that contains nearly all of these pictures; "" if there is none.
+
+        Clips and files whose name begins with `beside` are skipped.
+        """
         votes: dict[str, int] = {}
         known = self._hashes[: len(self._places)]
         for picture_hash in hashes:

@@ -1,4 +1,4 @@
-"""Reviewers' decisions in SQLite, with name and time; none is overwritten, and
+"""Reviewers' decisions in SQLite, with name and time; none is overwritten, and the latest of each reviewer counts.
 
 Undoing a decision also adds a row. Files of earlier versions have no column `corrections`; it is added when they are
 opened, and earlier versions can still read them.
