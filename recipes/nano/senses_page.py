@@ -246,7 +246,7 @@ def _gains(figures: dict[str, Any]) -> list[str]:
 @click.option("--model", default=None, help="model folder; the shipped nano if not given")
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="folder of the answers, to go on")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--limit", type=int, default=None, help="so many items of each task")
+@click.option("--limit", type=int, default=None, help="number of items of each task")
 @click.option("--conflicting", default=300, show_default=True, help="moments with one odd channel")
 def senses(
     data: Path, model: str | None, predictions: Path, results: Path, limit: int | None, conflicting: int

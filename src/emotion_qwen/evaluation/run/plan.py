@@ -294,7 +294,7 @@ def folder_names(models: Sequence[str]) -> dict[str, str]:
     folders = {t: given[t] or (f"{names[t]}-{text_digest(t)[:6]}" if named[t] in again else named[t]) for t in given}
     for text, folder in folders.items():
         if list(folders.values()).count(folder) > 1:
-            raise SettingsError(f"two models are called {folder!r}, one of them {text!r}; give each a name of its own")
+            raise SettingsError(f"two models are called {folder!r}, one of them {text!r}; give each its own name")
     return folders
 
 
