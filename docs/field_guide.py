@@ -16,13 +16,13 @@ do not edit.
 
 `emotion-qwen analyze --json` prints reports, `--output` stores them, one per line, and the server returns them. Times
 are seconds from the start of the file, shares are 0 to 1, boxes are x1, y1, x2, y2 as shares of the width and height of
-the upright picture. All fields are always there unless marked *optional*. [Tables](../guides/export.md) hold the same
+the upright picture. All fields are present unless marked *optional*. [Tables](../guides/export.md) contain the same
 values with one row per clip, person, window or frame.
 """
 TAIL = """
 ## Provenance
 
-Keys of `provenance`; some are only there where they apply.
+Keys of `provenance`; some are present only where they apply.
 
 | key | meaning |
 | --- | --- |

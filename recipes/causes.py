@@ -1,4 +1,4 @@
-"""Pairs of emotion and cause: the baseline that every utterance with an emotion causes it itself.
+"""Pairs of emotion and cause: the baseline in which every utterance with an emotion is its own cause.
 
 python -m recipes.causes --data DATA --output causes.json
 """

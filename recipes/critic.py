@@ -1,11 +1,12 @@
-"""Does VER's critic find planted faults? Exchange a share of the labels, boxes or claims of a set whose truth is known.
+"""Measure whether VER's critic finds planted faults: swap a share of the labels, boxes or claims of a set with known
+truth.
 
     python -m recipes.critic --data DATA --output critic.json
 
 A fault is found if the critic revises or discards the description. Three sets: `people`, descriptions of television
-clips by people (EMER; labels); `faces`, photographs with the votes of ten people (FER+; labels against what the shipped
-model reads in the face, without any words); `composed`, descriptions that are composed of drawn measurements
-(labels, boxes, claims about the voice). An exchange with an equal value is no fault: exchanged labels and claims always
+clips by people (EMER; labels); `faces`, photographs with the votes of ten people (FER+; labels against the shipped
+model's reading of the face, without any words); `composed`, descriptions that are composed of drawn measurements
+(labels, boxes, claims about the voice). A swap with an equal value is not a fault: swapped labels and claims always
 differ; boxes always come from another clip, which may show its person on the same side.
 """
 
@@ -123,7 +124,7 @@ def described_by_people(data: Path) -> dict[str, list[Clip]]:
 
 
 def sure_faces(data: Path, most: int) -> list[Clip]:
-    """Return FER+ validation faces on which people agree, with what the shipped model reads; no words."""
+    """Return FER+ validation faces on which people agree, with the shipped model's readings; no words."""
     from emotion_qwen.analysis.reader import label_reader
     from emotion_qwen.engine.engine import Engine
 

@@ -1,4 +1,4 @@
-"""The page of nano and mini over everything that the shared data hold, from stored answers.
+"""The page of nano and mini on all shared data, from stored answers.
 
     emotion-qwen eval --tasks fer,lfw,... --model nano --model mini --data DATA --split validation --limit 240 \\
         --output RUN
@@ -22,7 +22,7 @@ from emotion_qwen.evaluation.tasks import load_tasks
 from emotion_qwen.files import write_whole
 
 OWN = Path(__file__).parent / "mini" / "tasks.py"
-"""Defines the tasks for what the package's tasks do not read."""
+"""Defines the tasks for files that the package's tasks do not read."""
 FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "faces_fer_aligned.parquet": (("fer",), ""),
     "faces_ferplus.parquet": (("ferplus_votes",), ""),
@@ -42,15 +42,15 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "skills.parquet": (("skills", "text_perplexity"), ""),
     "text_instructions.parquet": (("general_prompts",), ""),
     "text_mer_descriptions.parquet": ((), "no test: only 13 of its 44 English descriptions have a label"),
-    "pope_coco_questions.parquet": ((), "no test: its pictures are not there"),
+    "pope_coco_questions.parquet": ((), "no test: its pictures are missing"),
     "clips, photos, trials": ((), "no test: they have no labels"),
     "face_rig_ict.npz": ((), "no test: a mesh for drawing faces"),
 }
-"""File -> the tasks that read it, and what a reader must know."""
+"""File -> the tasks that read it, and a note for the reader."""
 
 
 def files_table(board: Leaderboard) -> list[Block]:
-    """Return which file is read by which task, and how many items of it each model answered."""
+    """Return a table of the task that reads each file and the number of its items that each model answered."""
     items: dict[tuple[str, str], int] = {}
     for standing in board.standings:  # one per language
         place = standing.model, standing.task.name
@@ -76,12 +76,12 @@ def everything(run: Path, results: Path) -> None:
     load_tasks(str(OWN))
     board = leaderboard([run])
     _, *blocks = board_blocks(board)
-    title = f"What {' and '.join(sorted(board.models, reverse=True))} can do, on every set at hand"
+    title = f"What {' and '.join(sorted(board.models, reverse=True))} can do, on every available set"
     made = Text(
-        "Made by `python -m recipes.everything`: validation parts only, evenly spaced items; each model is asked as "
-        "`analyze` asks. The table of answers below has the number of items; the fewer, the wider the interval. FER+ "
+        "Made by `python -m recipes.everything`: validation parts only, evenly spaced items; each model is asked as in "
+        "`analyze`. The table of answers below gives the number of items; the fewer, the wider the interval. FER+ "
         "labels the pictures of FER2013, and nano was trained on the training part of FER2013. mini's rows are from "
-        "before its lesson on labels; its present figures on nine of the sets are in [mini.md](mini.md)."
+        "before its fine-tuning on labels; its current figures on nine of the sets are in [mini.md](mini.md)."
     )
     page = [Heading(title, 1), made, *blocks, *files_table(board)]
     write_whole(results / "everything.md", markdown_of_blocks(page, results))

@@ -1,13 +1,13 @@
-"""What labelled examples and the word table add to nano alone, measured on validation data, with intervals.
+"""Measure the gain of labelled examples and of the word table over nano alone on validation data, with intervals.
 
     python -m recipes.evidence features --data DATA --runs RUNS
     python -m recipes.evidence words --data DATA --to FOLDER
     python -m recipes.evidence gains --data DATA --runs RUNS --words FOLDER --output evidence.json
 
-`features` lets the model read training items (the examples) and validation items of faces, voices and words; every
-task's answers are stored as soon as they are complete. `words` counts the word table. `gains` fits number of neighbours
-and weight on one half of the validation items and measures on the other, and the other way round, so that every item is
-measured once. Both are compared with controls: examples whose labels are exchanged, and the shipped verifier in place
+`features` has the model read training items (the examples) and validation items of faces, voices and words; every
+task's answers are stored as soon as they are complete. `words` counts the word table. `gains` fits the number of
+neighbours and the weight on one half of the validation items and measures on the other, and vice versa, so that every
+item is measured once. Both are compared with controls: examples with shuffled labels, and the shipped verifier in place
 of the word table.
 """
 
@@ -51,11 +51,11 @@ VOICES = {"speech_emodb.parquet": "", "speech_ravdess.parquet": "", "speech_more
 """File of voices -> its corpus that is used; "" for all."""
 AT_ONCE = 64
 Arrays = dict[str, np.ndarray]
-"""What `read_items` returns."""
+"""The result of `read_items`."""
 
 
 def read_items(engine: Engine, items: Sequence[Item], channel: str) -> Arrays:
-    """Return what the model reads in N items of one channel over K labels.
+    """Return the model's readings of N items of one channel over K labels.
 
     Returns:
         "shares" (N, K), calibrated; "pooled", "visual" and "audio" (N, H), "actions" (N, A), as in `ClipFeatures`, as
@@ -81,7 +81,7 @@ def read_items(engine: Engine, items: Sequence[Item], channel: str) -> Arrays:
 
 @click.group()
 def main() -> None:
-    """Measure what examples and the word table add."""
+    """Measure the gain of examples and the word table."""
 
 
 @main.command()
@@ -90,7 +90,7 @@ def main() -> None:
 @click.option("--examples", type=int, default=3000, show_default=True, help="training items per task, at most")
 @click.option("--items", type=int, default=1000, show_default=True, help="validation items per task, at most")
 def features(data: Path, runs: Path, model: str, examples: int, items: int) -> None:
-    """Let the model read the items of all tasks."""
+    """Have the model read the items of all tasks."""
     engine = Engine.load(model)
     for task, channel in CHANNELS.items():
         for split, limit in (("validation", items), ("train", examples)):
@@ -102,7 +102,7 @@ def features(data: Path, runs: Path, model: str, examples: int, items: int) -> N
 
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Given the rows to fit on and the rows to answer, returns what multiplies the shares of the latter."""
+"""Given the rows to fit on and the rows to answer, returns the factors of the latter's shares."""
 
 
 def example_fit(examples: Arrays, asked: Arrays, kind: str, columns: np.ndarray) -> Fit:
@@ -191,7 +191,7 @@ def words(data: Path, to: Path) -> None:
 @click.option("--words", "folder", type=click.Path(path_type=Path), help="folder of the word table; default: shipped")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file of the figures")
 def gains(data: Path, runs: Path, folder: Path | None, output: Path) -> None:
-    """Measure what examples and words add, in points of accuracy."""
+    """Measure the gain of examples and words, in points of accuracy."""
     table: dict[str, dict[str, float]] = {}
     for task, channel in CHANNELS.items():
         examples, asked = (load_file(runs / f"{task}.{split}.safetensors") for split in ("train", "validation"))

@@ -1,10 +1,10 @@
-"""Learning from rewards: the questions of evaluation tasks as prompts, and what the training gains, paired.
+"""Learning from rewards: the questions of evaluation tasks as prompts, and the paired gains of the training.
 
     python -m recipes.reinforcement --data DATA --before nano --after runs/nano/reinforcement/model --output gains.json
 
 The part `taught` asks the training halves of the tasks exactly as evaluation asks their validation halves, so that a
-gain is not that of an unfamiliar wording. With `shuffled`, the labels are exchanged among the items: the control of the
-same run, whose rewards say nothing.
+gain is not that of an unfamiliar wording. With `shuffled`, the labels are shuffled among the items, as a control with
+uninformative rewards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from emotion_qwen.taxonomy import label_set
 FACE_SIDE = 48
 """Side of a face picture, in pixels."""
 MEASURED = ("fer", "emodb", "goemotions", "lfw")
-"""Faces, voices and words that may be trained on, and faces that never are."""
+"""Faces, voices and words that may be used for training, and faces that never are."""
 WAYS = {"greedy": Sampling(), "sampled": Sampling(temperature=1.0, seed=0)}
 MOST_TOKENS = 12
 
@@ -44,18 +44,18 @@ def taught(
     name: str, domain: str, split: str, path: Path, *, task: str, language: str = "en", shuffled: bool = False,
     limit: int | None = None, seed: int = 0,
 ) -> SampleList:  # fmt: skip
-    """Read the items of a task as samples: the question of evaluation, and the label as the taught answer.
+    """Read the items of a task as samples: the question of evaluation, and the label as the reference answer.
 
     Args:
         name: of the part.
         domain: "emotion" or "general".
         split: "train" or "validation".
-        path: the file of the task, beside any others that it needs.
+        path: the file of the task, next to any others that it needs.
         task: name of a task with one closed question over a label set.
         language: of question and answer.
-        shuffled: exchange the labels among the items.
+        shuffled: shuffle the labels among the items.
         limit: number of items, evenly spaced.
-        seed: of the exchange.
+        seed: of the shuffling.
 
     Raises:
         DataError: unknown task, or one without a label set.

@@ -1,7 +1,7 @@
 """Measure every frame of a clip with the landmarker and write the actions, the head's angles and the times.
 
 Runs in the landmarker's virtual environment with PyAV added (see `recipes/mini/landmarker.py`), from the root of the
-repository. What it writes are measurements of a person: keep them out of the repository.
+repository. The output consists of measurements of a person: keep it out of the repository.
 
     python recipes/express/clip_landmarks.py CLIP --model face_landmarker.task --output clip.parquet
 """

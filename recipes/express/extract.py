@@ -1,14 +1,13 @@
 """Measure the 52 facial actions of labelled still pictures, for the expression generator.
 
-This file runs in the virtual environment of `recipes/mini/landmarker.py`, which says what is in it and why. The
-pictures are those of FER2013 (aligned) and LFW; RAF-DB is left out because its terms allow no training of weights that
-are passed on.
+This file runs in the virtual environment described in `recipes/mini/landmarker.py`. The pictures are those of FER2013
+(aligned) and LFW; RAF-DB is left out because its terms allow no training of weights that are passed on.
 
     python -m recipes.express.extract --data DATA --model face_landmarker.task --output FOLDER [--limit 8000]
 
-The order of the pictures is fixed, and every beginning of it has as many pictures of each label, split and source as
-there are: --limit gives a balanced sample, and a later run without it goes on. Every 500 pictures are one Parquet file,
-so an interrupted run continues where it stopped.
+The order of the pictures is fixed, and every initial part of it is balanced over label, split and source as far as
+possible: --limit gives a balanced sample, and a later run without it continues. Every 500 pictures are one Parquet
+file, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ SEED = 0
 
 
 def balanced_order(groups: Iterable[tuple[str, ...]], seed: int = SEED) -> np.ndarray:
-    """Return an order of rows whose every beginning has as many of each group as there are.
+    """Return an order of rows in which every initial part is balanced over the groups as far as possible.
 
     Args:
         groups: the group of each row, in file order.
@@ -75,7 +74,7 @@ def read_rows(data: Path) -> list[dict]:
 
 
 def picture_of(row: dict) -> tuple[dict[str, str], np.ndarray]:
-    """Return what is known of a face of `read_rows`, and its picture as the landmarker gets it."""
+    """Return the known data of a face of `read_rows`, and its picture as given to the landmarker."""
     stills = row["stills"]
     known = {**{name: row[name] for name in ("id", "label", "split")}, "source": stills.name}
     return known, enlarged(row["image"], stills.factor, stills.border)

@@ -1,6 +1,6 @@
 """The expression network of the npm package `@vladmandic/face-api` 1.7 (MIT, 324 thousand weights), as a judge.
 
-Its weights are read as data from the unpacked package; nothing of it is run. It took no part in training the generator,
+Its weights are read as data from the unpacked package; nothing of it is run. It was not used in training the generator,
 so it may judge rendered faces. The architecture follows the package's documentation of its layers: four dense blocks of
 separable convolutions (face-api.js, Vincent Mühler), a mean, and a linear layer.
 """

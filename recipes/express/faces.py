@@ -18,7 +18,7 @@ NEUTRAL = EMOTIONS.index("neutral")
 TAUGHT = np.array([name not in NOT_MEASURED for name in CHANNELS])
 """(52,) the channels that the landmarker measures."""
 MIRROR = np.array([PLACE[other_side(name)] for name in CHANNELS])
-"""Place of each channel's counterpart on the other side of the face; its own if it has none."""
+"""Index of each channel's counterpart on the other side of the face; its own if it has none."""
 SHRINKAGE = 0.1
 """Share of a diagonal covariance in that of the axes of intensity."""
 
@@ -43,7 +43,7 @@ class MeasuredFaces:
         return len(self.ids)
 
     def rows(self, chosen: np.ndarray) -> MeasuredFaces:
-        """Return the faces of some rows, given as places or as a mask."""
+        """Return the faces of some rows, given as indices or as a mask."""
         return MeasuredFaces(self.ids[chosen], self.sources[chosen], self.labels[chosen], self.frames[chosen])
 
 
@@ -54,7 +54,7 @@ def read_measured(folder: Path, split: str) -> MeasuredFaces:
     without a detection, and those of another label than the seven, are left out.
 
     Raises:
-        DataError: the folder holds no face of the split.
+        DataError: the folder contains no face of the split.
     """
     rows, known = [], set()
     for path in sorted(folder.glob("part-*.parquet")):

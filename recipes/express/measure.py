@@ -3,9 +3,9 @@
     python -m recipes.express.measure --shapes runs/express/shapes --runs runs/express --results docs/results \\
         --face-api package/model [--model nano]
 
-Each generator is measured once and kept in `RUNS/measures`, so that an interrupted run continues. Settings are chosen
-on training people by a judge of training people; what is reported comes from judges of validation people, and, for
-rendered faces, from models that took no part in training.
+The measures of each generator are stored in `RUNS/measures`, so that an interrupted run can be continued. Settings are
+chosen on training people by a judge of training people; the reported figures come from judges of validation people,
+and, for rendered faces, from models that were not used in training.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Judged:
 
 
 def measure_generator(generator: Generator, judged: Judged, farthest: float) -> dict[str, Any]:
-    """Choose the setting of a generator and measure it: M1, M2, M6, M9, and for a network what its parts do."""
+    """Choose the setting of a generator and measure it: M1, M2, M6, M9, and for a network the function of its parts."""
     results = trials(generator, generator.settings, judged.chooses, judged.train, DRAWN)
     best = best_trial(results, farthest)
     shares, labels = one_emotion(DRAWN)
@@ -107,7 +107,7 @@ def measure_generator(generator: Generator, judged: Judged, farthest: float) -> 
 
 
 def relaxed(generator: Generator, results: list[Trial], judged: Judged, limit: float) -> dict[str, float] | None:
-    """Return what the best setting within another limit of the distance reaches; None if there is no such setting."""
+    """Return the result of the best setting within another limit of the distance; None if there is no such setting."""
     best = best_trial(results, limit)
     if best.distance > limit or best.diversity < DIVERSE:
         return None
@@ -123,7 +123,7 @@ def flat(value: float, limits: tuple[float, float]) -> dict[str, float]:
 
 
 def network_facts(network: Network) -> dict[str, Any]:
-    """Return what the experts and the bank of a network do: mutual information in bits, and codes in use."""
+    """Return measures of the experts and the bank of a network: mutual information in bits, and codes in use."""
     shares, labels = one_emotion(50, [place for place in range(len(EMOTIONS)) if place != NEUTRAL])
     intensity = np.random.default_rng(0).uniform(0.5, 1.5, len(labels))
     with torch.no_grad():
@@ -149,7 +149,7 @@ def takes_share(generator: Generator, setting: dict[str, float]) -> float:
 
 
 def rendered(generator: Generator, setting: dict[str, float], readers: Sequence[FaceReader]) -> dict[str, Any]:
-    """Draw faces, let models that took no part in training read them, and count: M3.
+    """Draw faces, have models that were not used in training read them, and count: M3.
 
     Returns:
         Per reader and emotion the share read correctly, the number of faces, and how often each of `EMOTIONS` was read.
@@ -188,7 +188,7 @@ def lost(full: Sequence[dict[str, Any]], without: Sequence[dict[str, Any]]) -> d
 
 
 def real_faces(judged: Judged) -> dict[str, Any]:
-    """Return how training people are recognised by the reporting judge, and M8, how well their source can be told."""
+    """Return the reporting judge's recognition of training people, and M8, how well their source can be identified."""
     named = recognised(judged.train.frames, judged.train.labels, judged.reports, judged.resampled)
     leaks = {}
     for name, removed in (("raw", False), ("neutral_removed", True)):

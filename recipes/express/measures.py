@@ -17,7 +17,7 @@ from recipes.express.faces import NEUTRAL, TAUGHT, MeasuredFaces
 from recipes.express.judges import LinearJudge, fit_judge
 
 SLOW = 3.0
-"""Frequency below which variation between takes of one expression may lie, Hz."""
+"""Frequency below which variation between takes of one expression should be, Hz."""
 DIVERSE = 0.8
 """Share of the diversity of real faces that a generator must keep."""
 Interval = tuple[float, float]
@@ -42,14 +42,14 @@ def recall(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Args:
         shares: (N, 7) as a judge gives them.
-        labels: (N,) what is shown.
+        labels: (N,) the shown emotions.
     """
     right = shares.argmax(axis=1) == labels
     return np.array([right[labels == place].mean() if (labels == place).any() else np.nan for place in range(7)])
 
 
 def diversity(frames: np.ndarray, labels: np.ndarray, deviation: np.ndarray) -> float:
-    """Return how much faces of one emotion differ: root mean square over all pairs and measured channels.
+    """Return the diversity of faces of one emotion: root mean square over all pairs and measured channels.
 
     Args:
         frames: (N, 52).
@@ -57,7 +57,7 @@ def diversity(frames: np.ndarray, labels: np.ndarray, deviation: np.ndarray) -> 
         deviation: (52,) of each channel in real faces, the unit.
 
     Returns:
-        The mean over the emotions; 1.41 where the faces of one emotion vary as all faces do.
+        The mean over the emotions; 1.41 if the faces of one emotion vary as much as all faces.
     """
     values = (frames / deviation)[:, TAUGHT]
     parts = [2 * values[labels == place].var(axis=0).mean() for place in np.unique(labels)]
@@ -65,9 +65,9 @@ def diversity(frames: np.ndarray, labels: np.ndarray, deviation: np.ndarray) -> 
 
 
 def bootstrap_judges(faces: MeasuredFaces, rounds: int, seed: int = 0) -> list[LinearJudge]:
-    """Train judges on resampled people, so that an interval knows how much the judge depends on who it saw.
+    """Train judges on resampled people, so that an interval covers the judge's dependence on its training people.
 
-    Every emotion is resampled by itself: disgust is rare and must not vanish.
+    Every emotion is resampled separately, because disgust is rare and must not vanish.
     """
     random, judges = np.random.default_rng(seed), []
     for _ in range(rounds):
@@ -89,7 +89,7 @@ def recognised(
 
     Args:
         frames: (N, 52) generated faces.
-        labels: (N,) what they should show.
+        labels: (N,) the intended emotions.
         judge: gives the value.
         judges: of `bootstrap_judges`; give the interval, each on resampled faces.
         seed: of the resampling.
@@ -127,7 +127,7 @@ def blends(draw: Draw, judge: LinearJudge, count: int, seed: int = 0) -> tuple[f
 
 
 def mutual_information(weights: np.ndarray, labels: np.ndarray) -> float:
-    """Return what the choice of an expert says about the emotion, in bits; the emotions weigh the same.
+    """Return the information of the choice of an expert about the emotion, in bits; all emotions have the same weight.
 
     Args:
         weights: (N, experts) of the global gate, each row in sum 1.
@@ -183,7 +183,7 @@ def slow_share(takes: np.ndarray, fps: float) -> float:
 def source_leak(
     train: MeasuredFaces, validation: MeasuredFaces, *, remove_neutral: bool
 ) -> tuple[float, Interval, int]:
-    """Return M8: how well a linear classifier tells the source of a picture from its actions, its interval, and n.
+    """Return M8: how well a linear classifier identifies the source of a picture from its actions, its interval, and n.
 
     Neutral and happy faces only, which both sources have, as many of each source and emotion; 0.5 is chance.
 
@@ -220,7 +220,7 @@ def source_leak(
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting of a generator, and what it reaches on faces of training people.
+    """A setting of a generator, and its results on faces of training people.
 
     Attributes:
         setting: fields of the generator.
@@ -265,7 +265,7 @@ def trials(
 def best_trial(results: Sequence[Trial], farthest: float) -> Trial:
     """Return the trial that is recognised best among those diverse and near enough to real faces.
 
-    Without a limit on the distance, guidance would win by drawing faces that nobody makes. If no trial keeps both
+    Without a limit on the distance, guidance would win by drawing unrealistic faces. If no trial keeps both
     limits, the nearest of the diverse ones is returned, and if none is diverse, the most diverse one.
 
     Args:

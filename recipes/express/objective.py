@@ -30,7 +30,7 @@ class Objective:
         warm: share of the steps over which the weight of the divergence rises from 0 to 1.
         bank: weight of the bank's loss.
         judge: weight of the cross-entropy of the training judge on faces drawn from the prior.
-        target: weight of the target-guided term: what is drawn from the prior alone must have the distribution of the
+        target: weight of the target-guided term: draws from the prior alone must have the distribution of the
             data. It is the energy score (Gneiting and Raftery, 2007), whose least value only the right distribution
             reaches; the mean distance to the target, as CTEG has it, would reward drawing the same face every time.
         vertices: weight of the distance of the vertices of a head that the actions move.

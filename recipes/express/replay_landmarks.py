@@ -23,7 +23,7 @@ GROUPS = {
     "brow raised": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
     "brow lowered": ("browDownLeft", "browDownRight"),
 }
-"""What is compared: means of the landmarker's blendshapes."""
+"""The compared quantities: means of the landmarker's blendshapes."""
 BLOCK, DRAWS = 10, 2000
 """Frames of a block of the bootstrap, two seconds, because neighbouring frames resemble each other; number of draws."""
 

@@ -29,7 +29,7 @@ from emotion_qwen.express.track import CHANNELS
 from emotion_qwen.media.container import open_video
 
 EVERY = 3
-"""A frame in so many of a replay is compared: 5 per second."""
+"""One of this many frames of a replay is compared: 5 per second."""
 SIZE = 512
 PATH = click.Path(path_type=Path)
 

@@ -1,4 +1,5 @@
-"""Measure the lips of `express`: do they move with the loudness, do they meet, and is the emotion still read?
+"""Measure whether the lips of `express` move with the loudness, whether they meet, and whether the emotion is still
+read.
 
 From the root of the repository, where the extra `lips` is installed:
 `python -m recipes.express.speech --data ../shared/data --output docs/results/lips.json`.
@@ -80,7 +81,7 @@ def measure_loudness(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measure_contact(texts: list[str]) -> dict[str, int]:
-    """Return in how many of the p, b and m that spelling gives, with each emotion, the lips meet in some frame."""
+    """Count the p, b and m (by spelling) for which the lips meet in some frame, with each emotion."""
     reader, counts = optional("openfacefx", "lips").G2P(), {"sounds": 0, "met": 0, "texts": 0}
     for text in texts:
         try:
@@ -99,7 +100,7 @@ def measure_contact(texts: list[str]) -> dict[str, int]:
 
 
 def measure_reading(model: str, identities: tuple[str, ...], text: str = SENTENCE) -> dict[str, Any]:
-    """Return in how many pictures a model reads the intended emotion, silent and speaking."""
+    """Return the number of pictures in which a model reads the intended emotion, silent and speaking."""
     visemes, rig, reader = spoken_visemes(FPS, text), DrawnRig(), reader_of(model)
     results: dict[str, Any] = {}
     for emotion in EMOTIONS:

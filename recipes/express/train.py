@@ -3,7 +3,7 @@
     python -m recipes.express.train gaussian full no_bank --shapes runs/express/shapes --runs runs/express [--rig FILE]
 
 A variant is the whole model ("full") or the model without a part; "gaussian" fits the normal distributions. A run takes
-about a minute of one core; one that is there already is skipped.
+about a minute on one core; existing runs are skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 GAUSSIAN = "gaussian"
 FACTS = "training.json"
 LEAST_DEVIATION = 0.01
-"""Least deviation of a channel that the loss divides by, so that hardly moving channels do not rule it."""
+"""Smallest deviation of a channel by which the loss divides, so that hardly moving channels do not dominate it."""
 VERTICES = 100
 
 
@@ -152,7 +152,7 @@ def gaussians_of(faces: MeasuredFaces) -> EmotionGaussians:
 def run_variant(
     variant: str, seed: int, faces: MeasuredFaces, runs: Path, schedule: Schedule, vertices: torch.Tensor | None
 ) -> None:
-    """Train a variant and write it to `runs`, unless it is there."""
+    """Train a variant and write it to `runs`, unless it exists."""
     folder = runs / f"{variant}-{seed}"
     if (folder / FACTS).exists():
         return

@@ -1,1 +1,1 @@
-"""The recipe that makes `mini` and the eyes that `nano` shares with it."""
+"""The recipe that makes `mini`, and the vision transformer that `nano` shares with it."""

@@ -1,7 +1,7 @@
-"""Measure what mini writes: claims against measurements that are not its own, questions, and reasoning.
+"""Measure mini's texts: claims against independent measurements, questions, and reasoning.
 
 Faces are checked against the landmarker, voices against prosody recomputed from the sound. Every text is also checked
-against another clip, which tells how many of its claims would be true of anybody.
+against another clip, which shows how many of its claims would be true of anybody.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _OPTIONS = re.compile(r"Choose one: (.+)\.$|请选择一个：(.+)。$")
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A clip made of validation material, with what is measured of it without the model.
+    """A clip made of validation material, with measurements that do not use the model.
 
     Attributes:
         clip: ready for the model.
@@ -141,7 +141,7 @@ def write_about(model: Analyzer, made: Sequence[Made], language: str, steps: boo
 
 
 def descriptions(model: Analyzer, made: Sequence[Made], language: str) -> dict[str, Any]:
-    """Let the model describe clips, and check every claim and the label that it names."""
+    """Have the model describe clips, and check every claim and the label that it names."""
     tally, named, texts = Tally(), [], []
     for place, report in enumerate(write_about(model, made, language, steps=False)):
         tally.add(report.summary, language, made[place], made[(place + 1) % len(made)])

@@ -1,4 +1,4 @@
-"""Facial actions: the 45 blendshapes that vary, and how mirroring and turning a picture changes them."""
+"""Facial actions: the 45 blendshapes that vary, and their changes when a picture is mirrored or rotated."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ACTIONS = (
 
 
 MIRROR = tuple(ACTIONS.index(other_side(name)) for name in ACTIONS)
-"""Place of each action's counterpart on the other side of the face; its own place if it has none."""
+"""Index of each action's counterpart on the other side of the face; its own index if it has none."""
 
 
 def mirrored(

@@ -32,7 +32,7 @@ class Averaged(nn.Module):
         self.average.requires_grad_(False)
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        """Return what the learning network gives in training, and the average otherwise."""
+        """Return the output of the learning network in training, and that of the average otherwise."""
         return (self.live if self.training else self.average)(*inputs)
 
 

@@ -35,7 +35,7 @@ VOICES = (
     ("speech_more.parquet", "nEMO"),
     ("speech_more.parquet", "emotiontts"),
 )
-"""Files of voices and the corpora in them that may train what ships."""
+"""Files of voices, and the corpora in them that may be used to train the shipped model."""
 SENTENCES = {
     "en": ("text_goemotions.parquet", "text_dialogue_en.parquet"),
     "zh": ("text_emotion_zh.parquet",),
@@ -80,7 +80,7 @@ def facts_of_row(faces: LabelledFaces, row: int) -> FaceFacts:
 
 
 def voice_words(data: Path, cache: Path, split: str) -> dict[str, list[list[str]]]:
-    """Return what may be claimed of every voice, by emotion; measured once and kept in `cache`."""
+    """Return the claims about every voice, by emotion; measured once and stored in `cache`."""
     path = cache / f"voice_words_{split}.json"
     if not path.is_file():
         measured = [row for file, corpus in VOICES for row in measured_voices(data / file, corpus, split)]

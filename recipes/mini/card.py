@@ -1,14 +1,14 @@
-"""Measure mini beside nano on validation parts, by label likelihood, and write the page of its figures.
+"""Measure mini and nano on validation parts, by label likelihood, and write the page of figures.
 
-Models that are in the page's `mini.json` already and are not named keep their figures there, so one model can be
-measured again alone.
+Models that are already in `mini.json` and are not named keep their figures, so that a single model can be measured
+again.
 
-Every picture is answered twice: as `analyze` answers it, where a face that is not detected counts as wrong, and as a
-whole picture. Answers are kept, so an interrupted run continues.
+Every picture is answered twice: as in `analyze`, where a face that is not detected counts as wrong, and as a whole
+picture. Answers are stored, so that an interrupted run can be continued.
 
-A model answers without its calibration. If it ships with biases per emotion, these are then fitted on one half of the
-items and used on the other, and the other way round, so that no item is judged by biases that it was used to fit.
-No biases are fitted on RAF-DB. The calibration that ships (`--calibration`) is fitted on both halves.
+A model answers without its calibration. If it ships with biases per emotion, these are fitted on one half of the items
+and used on the other, and vice versa, so that no item is evaluated with biases that it was used to fit. No biases are
+fitted on RAF-DB. The shipped calibration (`--calibration`) is fitted on both halves.
 
     python -m recipes.mini.card --data DATA --predictions RUNS/predictions --results docs/results \\
         --model mini --model nano
@@ -52,7 +52,7 @@ CHANNELS = {
 }  # fmt: skip
 """Channel -> tasks on which its biases are fitted."""
 MEASURED_BY = {"rafdb_aligned": "picture"}
-"""Task that only measures -> channel whose biases it uses."""
+"""Task that is only used for evaluation -> channel whose biases it uses."""
 CALIBRATED_SETS = ("dfew7", "fer7", "ekman", "ferplus8", "emodb7", "ravdess8")
 DIVISIONS = 8
 """Divisions of the items into halves, over which the gain of biases is averaged."""
@@ -90,10 +90,10 @@ def pooled_recalls(by_task: Mapping[str, Sequence[Prediction]]) -> dict[str, flo
 
 
 def helpful_fit(answers: Mapping[str, Sequence[Prediction]]) -> ChannelFit:
-    """Fit a channel with biases, or without where they do not raise the accuracy of items that they are not fitted on.
+    """Fit a channel with biases, or without if they do not raise the accuracy on items that they are not fitted on.
 
-    The tasks of a channel share their biases, and where emotions are differently frequent in them, one bias cannot
-    serve all. One division into halves is too few to tell, so the gain is the mean over several.
+    The tasks of a channel share their biases, and one bias cannot serve all if the frequencies of emotions differ
+    between them. One division into halves is not enough to decide, so the gain is the mean over several.
     """
     gains = []
     for division in range(DIVISIONS):
@@ -109,7 +109,7 @@ def _use_biases(
     calibrated: dict[str, list[Prediction]], answers: Mapping[str, Sequence[Prediction]], fitted: Sequence[str],
     division: int = 0,
 ) -> None:  # fmt: skip
-    """Give every answer the biases that fit the other half of the tasks `fitted`."""
+    """Apply to every answer the biases fitted on the other half of the tasks `fitted`."""
     for odd in (False, True):
         others = {name: [line for line in answers[name] if is_odd(line, division) != odd] for name in fitted}
         biases = fit_channel(others, with_biases=True).biases
@@ -121,7 +121,7 @@ def _use_biases(
 
 
 def cross_fitted(answers: Mapping[str, Sequence[Prediction]]) -> dict[str, list[Prediction]]:
-    """Return the answers of tasks as biases fitted on the other half of the items would give them, where these help."""
+    """Return the answers of tasks with biases fitted on the other half of the items, where these help."""
     calibrated = {name: list(lines) for name, lines in answers.items()}
     for channel, names in CHANNELS.items():
         present = [name for name in names if name in answers]
@@ -132,12 +132,12 @@ def cross_fitted(answers: Mapping[str, Sequence[Prediction]]) -> dict[str, list[
 
 
 def is_odd(line: Prediction, division: int = 0) -> bool:
-    """Return in which half of the items a line is, by a hash of its id; every division has other halves."""
+    """Return which half of the items a line is in, by a hash of its id; every division has different halves."""
     return bool(hashlib.sha256(line.id.encode()).digest()[division] % 2)
 
 
 def with_biases(line: Prediction, biases: Mapping[str, float]) -> Prediction:
-    """Return an answer with biases of emotions added to its scores; an item without an answer stays without."""
+    """Return an answer with biases of emotions added to its scores; a missing answer stays missing."""
     if not line.scores:
         return line
     known = concept_of_word()
@@ -149,7 +149,7 @@ def with_biases(line: Prediction, biases: Mapping[str, float]) -> Prediction:
 def measure(
     model: str, data: Path, predictions: Path, limit: int | None, calibration: Path | None = None
 ) -> dict[str, Any]:
-    """Answer every task of `MEASURED` by one model; a task that the model has no input for is left out.
+    """Have a model answer every task of `MEASURED`; a task for which the model has no input is left out.
 
     Args:
         model: name or folder.
@@ -199,10 +199,10 @@ def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
         f"# Accuracy of {' and '.join(models)}",
         "",
         "Made by `python -m recipes.mini.card`: validation parts only, label likelihood as `analyze` uses it, accuracy "
-        "in percent with 95 % bootstrap intervals. A picture in which no face is detected counts as wrong; the rows "
-        "`whole picture` answer from the whole picture instead. Biases per emotion (`calibration.json`) are fitted on "
-        "one half of the items and judged on the other; none are fitted on RAF-DB, and a channel (faces, voices or "
-        "words) has none where they do not raise its accuracy.",
+        "in percent with 95 % bootstrap intervals. A picture in which no face is detected counts as wrong; in the rows "
+        "`whole picture`, the answer is for the whole picture instead. Biases per emotion (`calibration.json`) are "
+        "fitted on one half of the items and evaluated on the other; none are fitted on RAF-DB, and a channel (faces, "
+        "voices or words) has none if they do not raise its accuracy.",
         "",
         "| task | items | " + " | ".join(f"{model} | interval | macro F1" for model in models) + " |",
         "|---|---|" + "---|---|---|" * len(models),
@@ -237,7 +237,7 @@ def _measured_ways(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def with_earlier(figures: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the figures of the file, with those of newly measured models in place of their earlier ones.
+    """Return the figures of the file, with those of newly measured models replacing their earlier ones.
 
     Args:
         figures: model -> its new figures; models that are not in the file come after those that are.

@@ -1,4 +1,4 @@
-"""The Chinese tokens that mini's tokenizer gets: SmolLM2's writes most characters as two or three bytes.
+"""The Chinese tokens added to mini's tokenizer: SmolLM2's writes most characters as two or three bytes.
 
     python -m recipes.mini.chinese_tokens --data DATA --source SMOLLM2.gguf > tokens.txt
 
@@ -28,7 +28,7 @@ COUNT = 900
 
 
 def is_chinese(letter: str) -> bool:
-    """Whether a character is a CJK ideograph or a mark that stands among them."""
+    """Whether a character is a CJK ideograph or a mark used with them."""
     return "\u3400" <= letter <= "\u9fff" or letter in "，。！？、：；“”（）～…"
 
 

@@ -1,8 +1,8 @@
-"""Artificial clips made of real measurements: which faces, voices and words follow each other is drawn.
+"""Artificial clips made of real measurements, with a random sequence of faces, voices and words.
 
-No data set here has several people, times, voices and words together. So a clip is composed: every stretch of it takes
-what was measured of a real face (and, where the clip has sound, of a real voice, and a real sentence) whose annotated
-emotion is that of the stretch. Emotions, movements and the voice therefore go together as they do in the data.
+No data set here has several people, times, voices and words together. So clips are composed: every section uses
+the measurements of a real face (and, if the clip has sound, of a real voice, and a real sentence) whose annotated
+emotion is that of the section. Emotions, movements and the voice therefore occur together as in the data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from recipes.mini.face_texts import FaceFacts, likeliest, mentioned
 
 RELATIVE = ("relative level", "relative pitch", "relative rate")
-"""Measurements that compare a stretch of a voice with how the same speaker usually sounds."""
+"""Measurements that compare a section of a voice with the same speaker's usual voice."""
 PEOPLE = {0: 0.06, 1: 0.68, 2: 0.2, 3: 0.06}
 FEELINGS = {1: 0.35, 2: 0.35, 3: 0.2, 4: 0.1}
 """Number of people, and of emotions of a person, -> share of the clips."""
@@ -98,7 +98,7 @@ BRIEF = 0.12
 
 
 def _movements(face: FaceFacts, rng: random.Random, most: int = 4) -> list[str]:
-    """Return what the facts say of a face: as a rule the clearest claims, words that are true of most faces seldom."""
+    """Return the facts about a face: usually the clearest claims, and seldom words that are true of most faces."""
     words = [claim.word for claim in mentioned(face_claims(face.values), rng, most)]
     return [word for word in words if word not in PLAIN or rng.random() < 0.3]
 
@@ -131,7 +131,7 @@ def _person(number: int, bank: FactBank, seconds: float, language: str, rng: ran
 
 
 def _joined(movements: Sequence[Stretch]) -> list[Stretch]:
-    """Join stretches of one word that follow each other closely, in order of time."""
+    """Join sections with the same word that follow each other closely, in order of time."""
     joined: list[Stretch] = []
     for movement in sorted(movements, key=lambda each: (each.start, each.end)):
         same = [place for place, each in enumerate(joined) if each.word == movement.word]

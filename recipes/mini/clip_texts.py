@@ -242,7 +242,7 @@ def _against(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
 def _evidence(
     facts: ClipFacts, rng: random.Random, kind: str, chosen: Callable[..., list[str]], nothing: str
 ) -> tuple[str, str]:
-    """Ask for what speaks for or against an emotion while it lasts."""
+    """Ask for the evidence for or against an emotion while it lasts."""
     person = _someone(facts, rng)
     stretch = rng.choice(person.feelings)
     around = facts.during(person.face, stretch.start, stretch.end)
@@ -394,7 +394,7 @@ def _feelings(facts: ClipFacts, person: PersonFacts, rng: random.Random, short: 
 
 
 def _listed(facts: ClipFacts, claims: Sequence[Stretch], rng: random.Random) -> str:
-    """Put claims into one sentence, with times where they do not hold throughout."""
+    """Put claims into one sentence, with times if they are not true throughout."""
     phrases = []
     for claim in claims:
         phrase = phrase_of(claim.word, facts.language, rng)
@@ -444,7 +444,7 @@ def phrase_of(word: str, language: str, rng: random.Random) -> str:
 
 
 def _who(person: PersonFacts | None, facts: ClipFacts, numbered: bool = False) -> str:
-    """Return how a person is called: by number where several are seen."""
+    """Return the name of a person: by number if several are seen."""
     chinese = facts.language == "zh"
     if person is None or (len(facts.people) == 1 and not numbered):
         return "这个人" if chinese else "the person"
@@ -460,7 +460,7 @@ def _during(stretches: Sequence[Stretch], time: float) -> list[Stretch]:
 
 
 def choose_claims(stretches: Sequence[Stretch], most: int, rng: random.Random) -> list[Stretch]:
-    """Return at most so many stretches, in order of time, each word once."""
+    """Return at most this many sections, in order of time, each word once."""
     unique = list({stretch.word: stretch for stretch in reversed(stretches)}.values())[::-1]
     places = sorted(rng.sample(range(len(unique)), min(len(unique), most)))
     return [unique[place] for place in places]
@@ -485,7 +485,7 @@ def say(kind: str, facts: ClipFacts, rng: random.Random, **words: str) -> str:
 
 
 def noun(word: str, language: str) -> str:
-    """Return what a feeling is called: `happiness` for "happy"; in Chinese the word itself."""
+    """Return the name of a feeling: `happiness` for "happy"; in Chinese, the word itself."""
     name = concept(word)
     return word if language == "zh" else "a neutral mood" if name == "neutral" else name
 

@@ -1,14 +1,14 @@
-"""Train mini's audio side: the first layers of Whisper's encoder as they are, and a compressor behind them.
+"""Train mini's audio side: the first layers of Whisper's encoder, unchanged, followed by a compressor.
 
-The compressor learns from acted emotional speech in four languages (`ears_voices.py`) behind a frozen encoder
-(`ears_features.py`), with two heads that are thrown away afterwards. One pools the tokens of a voice by attention, mean
-and deviation; the other is one linear layer on their mean, so that a language model can read the same with ease. Each
-answers twice: once for any voice, and once by weights that are added for the voice's own corpus, because actors,
-instructions and sets of labels differ. Of a voice only the labels count that its corpus has. A corpus that trained
-nothing is always answered by the common weights.
+The compressor is trained on acted emotional speech in four languages (`ears_voices.py`) with a frozen encoder
+(`ears_features.py`) and two heads that are discarded afterwards. One pools the tokens of a voice by attention, mean and
+deviation; the other is one linear layer on their mean, so that the information is easily accessible to a language
+model. Each answers twice: once for any voice, and once with additional weights for the voice's own corpus, because
+actors, instructions and label sets differ. Only the labels of a voice's corpus count. A corpus that was not used for
+training is always answered with the common weights.
 
-Figures come from speakers that took no part in a training: every speaker is left out once, in folds, and a whole
-language is left out besides. `ears_page.py` writes them down.
+Figures come from held-out speakers: every speaker is held out once, in folds, and in addition a whole language is
+held out. `ears_page.py` writes the page.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WITHHELD = "nEMO"
 
 @dataclass(frozen=True)
 class EarsRun:
-    """One training.
+    """Settings of one training.
 
     Attributes:
         passes: over the voices.
@@ -49,7 +49,7 @@ class EarsRun:
         mixed: parameter of the Beta distribution that mixes the frames of two voices; 0 leaves them alone.
         dropout: in the heads.
         balance: corpora are drawn in proportion to their size to the power of this.
-        seed: of everything that is drawn.
+        seed: of all random choices.
     """
 
     passes: int = 24
@@ -64,7 +64,7 @@ class EarsRun:
 
 
 class EarsStudent(nn.Module):
-    """The compressor of an audio side and the heads that teach it.
+    """The compressor of an audio side and the heads with which it is trained.
 
     Args:
         config: of the audio side.
@@ -105,7 +105,7 @@ def _answers(outputs: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Everything that a training draws from.
+    """The data of a training.
 
     Attributes:
         groups: per rendering, one (T, 2 width) fp32 tensor per voice: statistics of its groups of frames.
@@ -245,7 +245,7 @@ def best_labels(logits: torch.Tensor, corpora: Sequence[str | None], allowed: to
 def cross_validate(
     material: Lesson, fold_of: np.ndarray, config: EmotionQwenAudioConfig, run: EarsRun, output: Path
 ) -> list[dict[str, Any]]:
-    """Train once per fold on the speakers of all others, and once without `WITHHELD`; one line each, to go on from.
+    """Train once per fold on the speakers of all others, and once without `WITHHELD`; one line each, for resuming.
 
     Returns:
         Lines with `left_out`, and for the voices left out their `rows` and what both heads named.
@@ -267,7 +267,7 @@ def cross_validate(
 
 
 def speaker_interval(right: np.ndarray, speakers: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of a share by drawing speakers anew with their voices: (N,) bool and (N,) names."""
+    """Return the 95 % bootstrap interval of a share over speakers with their voices: (N,) bool and (N,) names."""
     random = np.random.default_rng(seed)
     names = sorted(set(speakers.tolist()))
     counts = np.array([[right[speakers == name].sum(), (speakers == name).sum()] for name in names])

@@ -1,7 +1,7 @@
-"""What the frozen encoder makes of every voice, kept in files, so that the compressor learns in minutes.
+"""The frozen encoder's output for every voice, stored in files, so that the compressor can be trained in minutes.
 
-A file per rendering: rendering 0 is the voice as it is, the others are drawn (`ears_voices.vary`). Every file is
-written whole before it gets its name, so that the work goes on where it was stopped.
+There is a file per rendering: rendering 0 is the unchanged voice, the others are random (`ears_voices.vary`). Every
+file is complete before it gets its name, so that interrupted work can be continued.
 """
 
 from __future__ import annotations

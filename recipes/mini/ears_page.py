@@ -1,4 +1,4 @@
-"""The page of what mini hears: figures of `ears.py`, `ears_shipping.py` and `ears_words.py` as a table."""
+"""The page of mini's audio side: figures of `ears.py`, `ears_shipping.py` and `ears_words.py` as tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 REACH = {"EmoDB": 85, "RAVDESS": 75, "nEMO": 66, "nEMO withheld": 50}
-"""What was to be reached, percent."""
+"""Targets, percent."""
 BEFORE = {"EmoDB": 48, "RAVDESS": 17, "nEMO": 15}
-"""What nano gave, percent."""
+"""Accuracy of nano, percent."""
 HEADS = {"pooled": "tokens pooled by attention", "read": "one linear layer on the mean of the tokens"}
 
 
@@ -24,19 +24,19 @@ def write_page(figures: dict[str, Any], folder: Path) -> None:
 def _lines(figures: dict[str, Any]) -> Iterator[str]:
     tower = figures["tower"]
     yield from (
-        "# What mini's audio side hears",
+        "# Accuracy of mini's audio side",
         "",
         "Made by `python -m recipes.mini.ears_steps`; the figures with all recalls are in `ears.json`. "
         f"Whisper tiny.en's first {tower['layers']} encoder layers, unchanged, in windows of {tower['seconds']:g} s; a "
         f"compressor makes {tower['tokens_per_second']:g} tokens per second.",
         "",
-        "## Speakers that were never heard",
+        "## Held-out speakers",
         "",
-        f"Percent right over all speakers, each left out once ({figures['folds']} folds); one language left out "
-        "entirely in the last row. In brackets 95 % intervals by drawing speakers anew. Both heads are thrown away "
-        "afterwards: they tell what the tokens carry, and the second that it can be read off easily.",
+        f"Accuracy in percent over all speakers, each held out once ({figures['folds']} folds); in the last row, a "
+        "whole language is held out. In brackets, 95 % bootstrap intervals over speakers. Both heads are discarded "
+        "afterwards: they show what the tokens contain, and the linear one that it is easily accessible.",
         "",
-        f"| corpus | voices | speakers | labels | {' | '.join(HEADS.values())} | to reach | nano |",
+        f"| corpus | voices | speakers | labels | {' | '.join(HEADS.values())} | target | nano |",
         "|---|---|---|---|---|---|---|---|",
     )
     for corpus, best in figures["cross_validated"]["pooled"].items():
@@ -63,9 +63,10 @@ def _shipped(figures: dict[str, Any]) -> Iterator[str]:
     shipped, levels, lengths = figures["shipped"], figures["levels"], figures["lengths"]
     yield from (
         "",
-        "## The one that ships",
+        "## The shipped compressor",
         "",
-        "Trained on the training speakers alone; measured on the validation speakers. URDU trains nothing.",
+        "Trained only on the training speakers and measured on the validation speakers. URDU was not used for "
+        "training.",
         "",
         "| corpus | voices | speakers | pooled by attention | mean of the tokens |",
         "|---|---|---|---|---|",
@@ -77,10 +78,10 @@ def _shipped(figures: dict[str, Any]) -> Iterator[str]:
     after = ", ".join(f"{count} at {gain}" for gain, count in levels["right_after"].items())
     yield from (
         "",
-        f"Level: of {levels['voices']} validation voices ({levels['right']} right as recorded) another label comes for "
-        f"{changed}; right then: {after}. nano changed 17 of 60 at -12 dB.",
+        f"Level: of {levels['voices']} validation voices ({levels['right']} right as recorded), the label changes for "
+        f"{changed}; right after the change: {after}. With nano, 17 of 60 changed at -12 dB.",
         "",
-        "Length, percent right of all validation voices: "
+        "Length, accuracy in percent on all validation voices: "
         + ", ".join(f"{kind} {share}" for kind, share in lengths.items())
         + ".",
     )
@@ -89,8 +90,8 @@ def _shipped(figures: dict[str, Any]) -> Iterator[str]:
             "",
             "## Windows",
             "",
-            "One linear layer on mean and deviation of the encoder's frames over time, speakers apart, and what the "
-            "encoder costs for two seconds of sound (a report's view) and for thirty.",
+            "One linear layer on mean and deviation of the encoder's frames over time, on held-out speakers, and the "
+            "cost of the encoder for two seconds of sound (a report's view) and for thirty.",
             "",
             "| window | EmoDB | RAVDESS | GFLOP for 2 s | for 30 s |",
             "|---|---|---|---|---|",
@@ -107,7 +108,7 @@ def _words(words: dict[str, Any]) -> Iterator[str]:
         "",
         f"{words['recogniser']}, Whisper tiny.en, on RAVDESS's validation speakers: {words['clips']} clips, "
         f"{words['words']} words, two known sentences spoken with eight emotions. **Word error rate "
-        f"{words['word_error_rate']} %** ({words['interval'][0]}–{words['interval'][1]}, clips drawn anew); "
+        f"{words['word_error_rate']} %** ({words['interval'][0]}–{words['interval'][1]}, bootstrap over clips); "
         f"{words['clips_without_error']} % of the clips without an error. Both sides are normalised as OpenAI does for "
         "Whisper (lower case, no punctuation, contractions and numbers written out). By emotion: "
         f"{by_label} %.",

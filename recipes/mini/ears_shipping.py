@@ -1,4 +1,4 @@
-"""The audio side that mini takes over, and how it answers when a recording's level or length is another."""
+"""The audio side that mini uses, and its answers when the level or length of a recording changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recipes.mini.ears_features import encode
 from recipes.mini.ears_voices import LABELS, Voice, labels_of
 
 EMBEDDING_NORM = 3.2
-"""Mean length of the rows of SmolLM2-135M-Instruct's embedding: audio tokens begin as long as words are."""
+"""Mean length of the rows of SmolLM2-135M-Instruct's embedding: audio tokens start with the length of words."""
 GAINS = (-24, -12, -6, 6, 12)  # dB
 TRIED = 60  # voices whose level is changed
 
@@ -47,7 +47,7 @@ def finished_tower(tower: EmotionQwenAudioTower, student: EarsStudent, material:
 def write_tower(
     folder: Path, tower: EmotionQwenAudioTower, hearing: HearingSettings, student: EarsStudent, facts: dict[str, Any]
 ) -> None:
-    """Write weights, configuration and hearing settings of a tower, and beside them the heads that taught it."""
+    """Write weights, configuration and hearing settings of an audio tower, and the heads with which it was trained."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in tower.state_dict().items()}, folder / "model.safetensors")
     heads = {name: value for name, value in student.state_dict().items() if not name.startswith("compressor.")}
@@ -80,7 +80,7 @@ def name_waves(
 def other_levels(
     student: EarsStudent, tower: EmotionQwenAudioTower, hearing: HearingSettings, voices: list[Voice]
 ) -> dict[str, Any]:
-    """Count how many of `TRIED` voices get another label when their level is changed, and how many are right."""
+    """Count how many of `TRIED` voices get a different label when their level is changed, and how many are right."""
     places = np.linspace(0, len(voices) - 1, TRIED).round().astype(int)
     tried, have = [voices[place] for place in places], labels_of(voices)
     corpora = [voice.corpus for voice in tried]
@@ -98,7 +98,7 @@ def other_levels(
 def other_lengths(
     student: EarsStudent, tower: EmotionQwenAudioTower, hearing: HearingSettings, voices: list[Voice]
 ) -> dict[str, Any]:
-    """Measure whole voices against their middle 1.5 s, and against themselves said three times in a row."""
+    """Compare whole voices with their middle 1.5 s, and with the same voice repeated three times."""
     corpora, have = [voice.corpus for voice in voices], labels_of(voices)
     truth = np.array([LABELS.index(voice.label) for voice in voices])
     waves = [voice.wave.astype(np.float32) for voice in voices]

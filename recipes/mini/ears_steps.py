@@ -43,9 +43,9 @@ from recipes.mini.ears_words import recognise
 
 CUT = EncoderCut(frames_per_token=20, layers=2, seconds=2.0, group_features="statistics")
 FRAMES = f"frames_{CUT.layers}_layers_{CUT.seconds:g}_s_{LEVEL:g}_dB"
-"""Folder of the cache: other settings take another one."""
+"""Folder of the cache; other settings use a different one."""
 RENDERINGS = 4
-"""The voices as they are, and drawn ones."""
+"""The unchanged voices, and random renderings."""
 
 
 def _folders(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,7 +82,7 @@ def ears() -> None:
 @ears.command()
 @_folders
 def frames(data: Path, runs: Path, whisper: Path) -> None:
-    """Compute and keep what the frozen encoder makes of every voice and of its drawn renderings."""
+    """Compute and store the frozen encoder's output for every voice and its random renderings."""
     _material(data, runs, *_tower(whisper))
 
 

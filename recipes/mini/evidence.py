@@ -1,8 +1,8 @@
-"""What movements of the face and qualities of the voice speak for which emotion.
+"""Movements of the face and qualities of the voice as evidence of emotions.
 
 Faces after the prototypes of Ekman and Friesen (EMFACS) as measured by Du, Tao and Martinez (PNAS 2014), voices after
 the review of Juslin and Laukka (Psychological Bulletin 2003). These are tendencies of acted and posed emotion:
-one observation speaks for several emotions, and none proves any.
+one observation is evidence of several emotions and proof of none.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ SPEAKS_FOR: dict[str, tuple[str, ...]] = {
 
 
 def emotions_of(word: str) -> frozenset[str]:
-    """Return the concepts that an observation speaks for; none for one that tells nothing."""
+    """Return the concepts of which an observation is evidence; none if it is evidence of nothing."""
     return frozenset(emotion for emotion, words in SPEAKS_FOR.items() if word in words)
 
 
 def speaking_for(emotion: str, words: Iterable[str]) -> list[str]:
-    """Return those of the observations that speak for a concept, in their order."""
+    """Return the observations that are evidence of a concept, in their order."""
     return [word for word in words if word in SPEAKS_FOR.get(emotion, ())]
 
 
 def speaking_against(emotion: str, words: Iterable[str]) -> list[str]:
-    """Return those of the observations that speak for other concepts and not for this one, in their order."""
+    """Return the observations that are evidence of other concepts but not of this one, in their order."""
     return [word for word in words if emotion not in (concepts := emotions_of(word)) and concepts - {"neutral"}]

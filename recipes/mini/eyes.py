@@ -1,9 +1,9 @@
-"""The eyes: the vision transformer learns from a teacher what faces express, what they do, and ten kinds of objects.
+"""Train the vision transformer with a teacher on facial expressions, facial actions and ten kinds of objects.
 
-It starts from the transformer that nano had before and follows, for the very same varied picture, the teacher's opinion
-(Touvron et al. 2021, DeiT) and its feature maps (Li et al. 2022, locality guidance), beside the votes of people, the 45
+It starts from nano's earlier transformer and is trained, for the same augmented picture, on the teacher's predictions
+(Touvron et al. 2021, DeiT) and its feature maps (Li et al. 2022, locality guidance), and on people's votes, the 45
 facial actions and three head angles of MediaPipe's landmarker, and the names of objects. Every batch has one size, 48
-or 64 pixels. Heads for emotions and objects and the guides are thrown away; the head for actions is kept.
+or 64 pixels. Heads for emotions and objects and those for feature maps are discarded; the head for actions is kept.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PICTURES = (
     replace(LFW, shares={**LFW.shares, "neutral": 0.6, "happiness": 0.6}),
     CIFAR10,
 )
-"""As for the teacher, with more of the emotions that it seldom names, and more of LFW for the facial actions."""
+"""As for the teacher, with more of the emotions that it seldom predicts, and more of LFW for the facial actions."""
 TILT = dict(zip(EMOTIONS, (0.0, 0.05, 0.25, 0.25, 0.25, 0.8, 0.5, 0.0), strict=True))
 """Added to the teacher's logits, so that rare emotions are answered more often.
 
@@ -48,7 +48,7 @@ On half of the validation faces a tilt of this size brought the recall of fear f
 MEASURES = len(ACTIONS) + len(HEAD_ANGLES)
 """Outputs of the head: the actions, then yaw, pitch and roll in degrees."""
 GUIDES = tuple(zip(MAPS.values(), (2, 2, 1), strict=False))
-"""Channels of the teacher's three finer maps, and places of a map per patch along one side."""
+"""Channels of the teacher's three finer maps, and positions of a map per patch along one side."""
 SIDES = (48, 48, 48, 64)
 """The student's picture side of every fourth batch in turn."""
 
@@ -72,7 +72,7 @@ class EyesStudent(nn.Module):
         self.register_buffer("deviation", torch.ones(MEASURES))
 
     def forward(self, pixels: torch.Tensor) -> dict[str, Any]:
-        """Return what the heads say of pixels (B, 3, S, S) in 0..1.
+        """Return the outputs of the heads for pixels (B, 3, S, S) in 0..1.
 
         Returns:
             `emotions` (B, 8) and `objects` (B, 10) logits; `measures` (B, 48); in training `guesses`, (B * patches,
@@ -98,7 +98,7 @@ class EyesStudent(nn.Module):
 
 
 def map_targets(maps: Sequence[torch.Tensor], side: int, merge: int) -> list[torch.Tensor]:
-    """Bring the teacher's maps (B, C, S, S) to variance 1 and cut them into the places of side x side patches."""
+    """Scale the teacher's maps (B, C, S, S) to variance 1 and divide them among side x side patches."""
     targets = []
     for feature_map, (_, places) in zip(maps, GUIDES, strict=False):
         scaled = F.batch_norm(feature_map.float(), None, None, training=True)
@@ -118,7 +118,7 @@ def fused(teacher: EyesTeacher) -> EyesTeacher:
 
 
 class StudentLoss:
-    """Follow teacher and labels; every term is a mean over the pictures that have it.
+    """Train on teacher and labels; every term is a mean over the pictures that have it.
 
     Args:
         teacher: frozen, in evaluation mode.
@@ -130,7 +130,7 @@ class StudentLoss:
         self.teacher = teacher
 
     def __call__(self, model: Averaged, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the loss of a batch as `EyesBatches` makes it; `side` tells the student's picture side."""
+        """Return the loss of a batch as `EyesBatches` makes it; `side` is the student's picture side."""
         side, student = int(batch["side"]), cast(EyesStudent, model.live)
         small = F.interpolate(batch["pixels"], (side, side), mode="bilinear", antialias=True, align_corners=False)
         answer = model(small)
@@ -190,7 +190,7 @@ class StudentRun:
 
 
 def new_vision() -> EmotionQwenVisionTransformer:
-    """Return a vision transformer of nano's size with random weights, whose heads start by looking at neighbours."""
+    """Return a vision transformer of nano's size with random weights, whose heads initially attend to neighbours."""
     config = preset("nano").vision_config
     config._attn_implementation = "sdpa"
     vision = EmotionQwenVisionTransformer(config)

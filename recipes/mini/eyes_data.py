@@ -1,8 +1,8 @@
-"""Faces and objects for the eyes: votes, labels, facial actions and head angles of every picture, in one line.
+"""Faces and objects for the vision transformer: votes, labels, facial actions and head angles of every picture.
 
-Every picture is brought to one side once and kept in memory-mapped arrays, so that a training step decodes nothing.
-Which picture stands at which place of a run, and how it is varied, are functions of the place and the seed alone; an
-interrupted run continues exactly where it stopped.
+Every picture is resized once and stored in memory-mapped arrays, so that a training step decodes nothing. The picture
+at each position of a run and its augmentation are functions of the position and the seed alone, so an interrupted run
+continues exactly.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from recipes.nano.augment import Geometry, draw_geometry, relight, resample
 from recipes.nano.vision_start import OBJECTS
 
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""The order of FER+'s votes; two more counts follow there, `unknown` and `no face`."""
+"""The order of FER+'s votes; two more counts follow, `unknown` and `no face`."""
 SIDE = 96
 DOUBT = 5
-"""A face is left out of training when so many of its ten votes say `unknown` or `no face`."""
+"""A face is left out of training if at least this many of its ten votes are `unknown` or `no face`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ LFW = Source(
     crop=0.85,
 )
 RAFDB = Source("rafdb", "faces_rafdb.parquet", {})
-"""RAF-DB measures only: its terms allow no training of weights that are passed on."""
+"""RAF-DB is used only for measurement: its terms do not allow training of weights that are passed on."""
 CIFAR10 = Source("cifar10", "pictures_cifar10.parquet", dict.fromkeys(OBJECTS, 0.4))
 FACES = (FERPLUS, ALIGNED, LFW)
 
@@ -111,7 +111,7 @@ def read_faces(data: Path, cache: Path, source: Source, split: str, landmarks: P
         landmarks: folder written by `recipes/mini/landmarker.py`; None leaves actions and angles unknown.
 
     Raises:
-        DataError: the file is missing or holds no picture of that split.
+        DataError: the file is missing or contains no picture of that split.
     """
     path = data / source.file
     if not path.is_file():
@@ -186,7 +186,7 @@ def read_landmarks(folder: Path, ids: Sequence[str]) -> tuple[np.ndarray, np.nda
 
 
 class EyesStream(Dataset):
-    """All pictures of a run in one line: place i names a picture, and the order is a function of the seed alone."""
+    """All pictures of a run in sequence: position i selects a picture; the order depends on the seed alone."""
 
     def __init__(self, parts: Sequence[tuple[Source, LabelledFaces]], *, passes: int, seed: int) -> None:
         self.parts = parts
@@ -233,7 +233,7 @@ def class_members(faces: LabelledFaces, name: str) -> np.ndarray:
 
 
 def item_of(faces: LabelledFaces, row: int) -> dict[str, Any]:
-    """Return one picture (3, S, S) uint8 with all that is known of it."""
+    """Return one picture (3, S, S) uint8 with all its data."""
     pixels = torch.from_numpy(np.array(faces.pixels[row]))
     pixels = pixels.expand(3, -1, -1) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
     return {
@@ -246,7 +246,7 @@ def item_of(faces: LabelledFaces, row: int) -> dict[str, Any]:
 
 
 def vary(pixels: torch.Tensor, strength: float, generator: torch.Generator, side: int) -> tuple[torch.Tensor, Geometry]:
-    """Vary place, size, light, sharpness and colour of pictures.
+    """Augment position, size, light, sharpness and colour of pictures.
 
     Args:
         pixels: (B, 3, S, S) float in 0..1.
@@ -255,7 +255,7 @@ def vary(pixels: torch.Tensor, strength: float, generator: torch.Generator, side
         side: of the result, pixels.
 
     Returns:
-        (B, 3, side, side) in 0..1, and how the pictures were moved: labels that depend on it must follow.
+        (B, 3, side, side) in 0..1, and the geometry applied to the pictures, on which some labels depend.
     """
     batch = len(pixels)
 

@@ -1,8 +1,9 @@
-"""Measure the eyes before any language model, beside their teacher and the free model `fer`, and write the page.
+"""Measure the vision transformer without a language model, compare it with its teacher and the free model `fer`, and
+write the page.
 
-Every set is a validation part; RAF-DB was never trained on. All systems see the same pictures. Sets with seven labels
-are answered by the likeliest of seven (contempt is left out); FER+ by the likeliest of eight, on faces of which more
-than half of the votes name one emotion.
+Every set is a validation part; RAF-DB was never trained on. All systems see the same pictures. For sets with
+seven labels, the answer is the likeliest of seven (contempt is left out); for FER+, the likeliest of eight, on faces
+for which more than half of the votes name one emotion.
 """
 
 from __future__ import annotations
@@ -217,10 +218,10 @@ def page(figures: dict[str, Any]) -> str:
         )
 
     lines = [
-        "# The eyes before any language model",
+        "# The vision transformer without a language model",
         "",
-        "Validation parts; percent right with 95 % Wilson intervals and counts. FER+: faces of which more than half of",
-        "the votes name one emotion, eight classes. The others: seven. RAF-DB was never trained on. Made by",
+        "Validation parts; accuracy in percent with 95 % Wilson intervals and counts. FER+: faces for which more than",
+        "half of the votes name one emotion, eight classes; the others: seven. RAF-DB was never trained on. Made by",
         "`python -m recipes.mini.steps eyes-results`.",
         "",
         "| | " + " | ".join(systems) + " |",
@@ -238,7 +239,8 @@ def page(figures: dict[str, Any]) -> str:
     if "actions" in figures:
         lines += ["", "## Facial actions and head angles", ""]
         lines += [
-            "People never trained on; the landmarker's own measurement is the reference. MAE of angles in degrees.",
+            "People who were never trained on; the reference is the landmarker's measurement. MAE of angles in "
+            "degrees.",
             "",
         ]
         columns = list(figures["actions"])
@@ -255,7 +257,7 @@ def page(figures: dict[str, Any]) -> str:
     if "objects" in figures:
         lines += ["", f"Objects (CIFAR-10, ten classes): {cell(figures['objects'])} %."]
     if "cost" in figures:
-        lines += ["", "## Processor time per face", "", "Batches of 64 on one thread, measured in turns.", ""]
+        lines += ["", "## Processor time per face", "", "Batches of 64 on one thread, measured alternately.", ""]
         lines += ["| picture side | eyes, ms | `fer`, ms | median ratio |", "|---|---|---|---|"]
         lines += [f"| {side} | {c['eyes_ms']} | {c['peer_ms']} | {c['ratio']} |" for side, c in figures["cost"].items()]
     return "\n".join(lines) + "\n"

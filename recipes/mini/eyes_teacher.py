@@ -1,7 +1,7 @@
-"""The teacher of the eyes: EfficientNet-Lite0 from ImageNet, trained on the votes that people gave to faces.
+"""The teacher of the vision transformer: EfficientNet-Lite0 from ImageNet, trained on people's votes on faces.
 
-The stem and the first blocks stay as ImageNet left them; their maps are the largest and would cost half of a step. The
-network starts on pictures of 64 pixels and ends on 96.
+The stem and the first blocks keep their ImageNet weights, because their maps are the largest and would cost half of a
+step. The network starts on pictures of 64 pixels and ends on 96.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class EyesTeacher(nn.Module):
 
 
 def vote_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the cross-entropy with the shares of votes, smoothed a little."""
+    """Return the cross-entropy with the shares of votes, slightly smoothed."""
     shares = batch["targets"] / batch["targets"].sum(1, keepdim=True)
     shares = shares * (1 - SMOOTHING) + SMOOTHING / len(EMOTIONS)
     return F.cross_entropy(model(batch["pixels"])[0], shares)

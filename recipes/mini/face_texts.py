@@ -1,9 +1,8 @@
-"""Descriptions of a face, and questions about it, written from what was measured of it.
+"""Descriptions of a face, and questions about it, written from its measurements.
 
-Every sentence about the face holds only claims of `faces.face_claims`, so a trained model's sentences can be checked
-claim by claim. The emotion comes from people's votes: where they disagree, the description says so. What is mentioned,
-its order, the phrasing and the language are drawn from the generator that is passed in, so the same seed gives the same
-text.
+Every sentence about the face contains only claims of `faces.face_claims`, so a trained model's sentences can be checked
+claim by claim. The emotion comes from people's votes: where they disagree, the description says so. Content, order,
+phrasing and language are drawn from the generator that is passed in, so the same seed gives the same text.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ CONCLUSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class FaceFacts:
-    """What is known of one face.
+    """Known data of one face.
 
     Attributes:
         values: measurement -> value, as of `face_claims.measurements`; empty where none was measured.
@@ -154,7 +153,7 @@ def ask_claim(values: Mapping[str, float], language: str, rng: random.Random) ->
 
 
 def describe_face(facts: FaceFacts, language: str, rng: random.Random) -> str:
-    """Write two to four sentences: what the face does, clearest first, and what that speaks for."""
+    """Write two to four sentences: the movements of the face, clearest first, and the emotion that they indicate."""
     claims = mentioned(face_claims(facts.values), rng, most=rng.choice((2, 3, 3, 4)))
     sentences = [sentence(claims[:2], language, rng)] if claims else []
     if len(claims) > 2:
@@ -163,7 +162,7 @@ def describe_face(facts: FaceFacts, language: str, rng: random.Random) -> str:
 
 
 def mentioned(claims: Sequence[FaceClaim], rng: random.Random, most: int) -> list[FaceClaim]:
-    """Choose what a description mentions: clear claims first, mouth and eyes both where both say something."""
+    """Choose the claims of a description: clear ones first, and both mouth and eyes if both have claims."""
     telling = [claim for claim in claims if claim.word not in PLAIN]
     ranked = sorted(telling, key=lambda claim: claim.strength + 0.3 * rng.random(), reverse=True)
     chosen = [next((claim for claim in ranked if claim.name in part), None) for part in (MOUTH, EYES)]
@@ -183,7 +182,7 @@ def sentence(claims: Sequence[FaceClaim], language: str, rng: random.Random) -> 
 
 
 def conclusion(votes: Mapping[str, float], language: str, rng: random.Random) -> str:
-    """Say which emotion the votes speak for, and how clearly."""
+    """State the emotion indicated by the votes, and how clearly."""
     first, second = likeliest(votes)
     kind = "clear" if votes[first] >= CLEAR else "likely" if votes[first] >= MOST else "open"
     form = rng.choice(CONCLUSIONS[kind][language])
@@ -207,7 +206,7 @@ def _noun(emotion: str) -> str:
 
 
 def _contradicts(word: str, values: Mapping[str, float]) -> bool:
-    """Tell whether a face shows something else by the same measurement, or clearly not this."""
+    """Return whether a face shows something else by the same measurement, or clearly not this."""
     name = NAMES[word]
     other = face_word(name, values[name])
     if other is not None:

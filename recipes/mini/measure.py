@@ -1,9 +1,9 @@
-"""Measure what a model writes about validation faces and clips: claims, questions and reasoning; see `accounts`.
+"""Measure a model's texts about validation faces and clips: claims, questions and reasoning; see `accounts`.
 
     python -m recipes.mini.measure --model FOLDER --data DATA --arrays RUNS/eyes/arrays --landmarks LANDMARKS \\
         --runs RUNS --output accounts.json
 
-Every part of the figures is written as soon as it is measured, and a part that is there is not measured again.
+Every part of the figures is written as soon as it is measured, and existing parts are not measured again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from recipes.mini.thinking import think
 
 CORPORA = ("EmoDB", "RAVDESS")
 TAUGHT = 3000
-"""Rationales that the verifier of reasoning learns from."""
+"""Number of rationales for training the verifier of reasoning."""
 
 
 def _measured_faces(data: Path, arrays: Path, landmarks: Path, split: str) -> list[LabelledFaces]:

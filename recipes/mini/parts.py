@@ -1,4 +1,4 @@
-"""The kinds of parts that mini is trained on: `kind: recipes/mini/parts.py:NAME` in the settings of a training run.
+"""The kinds of parts in mini's training data: `kind: recipes/mini/parts.py:NAME` in the settings of a training run.
 
 Each reader opens one part; its keyword-only parameters are the options that the settings may give.
 """
@@ -36,7 +36,7 @@ def faces(
     name: str, domain: str, split: str, path: Path, *, source: str, arrays: str, landmarks: str = "", seed: int = 0,
     strength: float = 1.0, closed: float = 0.7, blank: float = 0.04, chinese: float = CHINESE, turns: int = 1,
 ) -> FacesPart:  # fmt: skip
-    """Read faces of a source; rare emotions are repeated as for the eyes. See `FacesPart`."""
+    """Read faces of a source; rare emotions are repeated as for the vision transformer. See `FacesPart`."""
     chosen = SOURCES[source]
     read = _faces(chosen, path, split, arrays, landmarks)
     return FacesPart(
@@ -60,7 +60,7 @@ def clips(
     name: str, domain: str, split: str, path: Path, *, sources: list[str], arrays: str, landmarks: str, cache: str,
     size: int = 20000, turns: int = 5, seed: int = 0,
 ) -> ClipsPart:  # fmt: skip
-    """Compose clips from measurements of the files beside `path`; see `ClipsPart`."""
+    """Compose clips from measurements of the files next to `path`; see `ClipsPart`."""
     read = [_faces(SOURCES[source], path.parent / SOURCES[source].file, split, arrays, landmarks) for source in sources]
     if not any(True for _ in face_facts(read)):
         raise DataError(f"part {name!r}: {landmarks!r} holds no measured face of {', '.join(sources)}")
@@ -71,7 +71,7 @@ def voices(
     name: str, domain: str, split: str, path: Path, *, corpora: list[str], cache: str, seed: int = 0,
     varied: bool = True, closed: float = 0.8, chinese: float = CHINESE, turns: int = 1,
 ) -> VoicesPart:  # fmt: skip
-    """Read the voices of some corpora from the files beside `path`; see `VoicesPart`."""
+    """Read the voices of some corpora from the files next to `path`; see `VoicesPart`."""
     read = [v for v in read_corpora(path.parent, Path(cache)) if v.corpus in corpora and v.split == split]
     return VoicesPart(name, domain, tuple(read), seed, varied, closed, chinese, turns)
 
@@ -101,7 +101,7 @@ def texts(
 def replay(
     name: str, domain: str, split: str, path: Path, *, answers: str = "", longest: int = 700, seed: int = 0
 ) -> ReplayPart:
-    """Read general instructions with their answers, or those that the untouched model gave; see `ReplayPart`.
+    """Read general instructions with their answers, or those of the original model; see `ReplayPart`.
 
     Args:
         name: of the part.
@@ -126,7 +126,7 @@ def _faces(source: Source, path: Path, split: str, arrays: str, landmarks: str) 
 
 
 def _repeated(source: Source, read: LabelledFaces, seed: int) -> np.ndarray:
-    """Return the rows of one pass, as `EyesStream` draws them: an emotion's share says how often it is shown."""
+    """Return the rows of one pass, as `EyesStream` draws them: an emotion's share determines how often it is shown."""
     generator = np.random.default_rng(seed)
     rows = []
     for emotion, share in source.shares.items():
@@ -138,7 +138,7 @@ def _repeated(source: Source, read: LabelledFaces, seed: int) -> np.ndarray:
 
 
 def _balanced(rows: list[LabelledText], power: float, seed: int) -> list[LabelledText]:
-    """Draw rarer labels more often: 0 leaves the texts as they are, 1 gives every label equally many."""
+    """Draw rarer labels more often: 0 leaves the texts unchanged, 1 gives every label the same number."""
     by_label: dict[str, list[LabelledText]] = {}
     for row in rows:
         by_label.setdefault(row.meaning, []).append(row)

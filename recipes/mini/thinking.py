@@ -1,7 +1,7 @@
-"""Thinking in the forms of `analysis.forms`, written from a clip's measured facts, in English and Chinese.
+"""Reasoning in the forms of `analysis.forms`, written from a clip's measured facts, in English and Chinese.
 
-Every step says what the facts hold. Two forms ask for what is not measured and are not written here: `triplet`, whose
-background is unknown, and the reply of `reply` is drawn from a few sentences that fit the emotion.
+Every step follows from the facts. Two forms ask for things that are not measured: `triplet`, whose background is
+unknown, is not written here, and the reply of `reply` is drawn from a few sentences that fit the emotion.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _steps(facts: ClipFacts, emotion: str, rng: random.Random) -> dict[str, str]
 
 
 def _reflect(facts: ClipFacts, emotion: str, rng: random.Random) -> dict[str, str]:
-    """The trigger is what is said or, without words, what speaks most for the emotion."""
+    """The trigger is the spoken words or, without words, the strongest evidence of the emotion."""
     trigger = _evidence(facts, emotion, rng) or say("no_face", facts, rng)
     if facts.words and rng.random() < 0.6:
         quote = safe_text(rng.choice(facts.words).text)[:LONGEST_QUOTE]
@@ -146,7 +146,7 @@ def _reflect(facts: ClipFacts, emotion: str, rng: random.Random) -> dict[str, st
 
 
 def _evidence(facts: ClipFacts, emotion: str, rng: random.Random) -> str:
-    """Return the two observations that speak most for an emotion, or the first two; "" without any."""
+    """Return the two observations that are the strongest evidence of an emotion, or the first two; "" without any."""
     words = list(dict.fromkeys(claim.word for claim in (*facts.people[0].face, *facts.voice)))
     fitting = speaking_for(emotion, words)[:2] or words[:2]
     joint = "，" if facts.language == "zh" else " and "
@@ -199,7 +199,7 @@ def _filled(forms: tuple[str, ...], emotion: str, language: str, rng: random.Ran
 
 
 def _meaning(facts: ClipFacts, emotion: str, rng: random.Random) -> str:
-    """Say which of the observations speak for an emotion, and which against it."""
+    """State which of the observations are evidence for an emotion, and which against it."""
     claims = [*facts.people[0].face, *facts.voice]
     words = list(dict.fromkeys(claim.word for claim in claims))
     chinese, feeling = facts.language == "zh", noun(feeling_word(emotion, facts.language), facts.language)

@@ -2,7 +2,7 @@
 
 English: GoEmotions with its 28 classes, which are added up to seven, and the emotion words of `taxonomy` in short
 sentences. Chinese: Weibo posts and television dialogue of `text_emotion_zh`, and the words likewise. Each language is
-fitted by itself, and what is finished is kept, so that an interrupted run continues with the other one.
+fitted separately, and finished ones are kept, so that an interrupted run continues with the other one.
 
     python -m recipes.mini.verifier --data DATA --output RUNS/verifier
 
@@ -50,12 +50,12 @@ FRAMES = {
 }
 """Sentences around each emotion word."""
 WORDS_COUNT = 0.5
-"""How much each of these sentences counts."""
+"""Weight of each of these sentences."""
 CARD = """# Verifier of explanations
 
 Reads which of seven emotions ({emotions}) a sentence in English or Chinese expresses: multinomial logistic regression
 on words, pairs of words and pieces of words. `emotion-qwen verify` uses it to measure whether explanations are true to
-their labels; see the guide. It reads words, not people: it says what a text expresses, never what somebody feels.
+their labels; see the guide. Its result is what a text expresses, not what somebody feels.
 
 ## Figures
 
@@ -73,8 +73,8 @@ F1 by emotion: {classes}.
 
 ## Words
 
-`word_table.json` counts in how many of GoEmotions' training comments (39,551 with one of the seven emotions) a word
-stands, by emotion. Reports cite it for words that are said. English only; Apache-2.0; made by
+`word_table.json` contains, by emotion, the number of GoEmotions' training comments (39,551 with one of the seven
+emotions) in which a word occurs. Reports cite it for spoken words. English only; Apache-2.0; made by
 `recipes/evidence.py words`.
 
 ## Data and terms
@@ -88,9 +88,9 @@ stands, by emotion. Reports cite it for words that are said. English only; Apach
 Apache-2.0 or without a licence; the posts and scripts themselves are not cleared: research use | {zh} |
 | emotion words of this package in short sentences | Apache-2.0 | {words} |
 
-Reddit and Weibo are colloquial and sometimes offensive; sentences about a clip are neither. On such sentences the
-figures above do not hold, which is why every measure stands beside its floor. Fear and disgust are rare in GoEmotions
-and the least reliable. Made by `recipes/mini/verifier.py`.
+Reddit and Weibo are colloquial and sometimes offensive; sentences about a clip are neither. The figures
+above do not apply to such sentences, so every measure is reported with its floor. Fear and disgust are rare in
+GoEmotions and the least reliable. Made by `recipes/mini/verifier.py`.
 """
 
 

@@ -1,12 +1,13 @@
-"""Start the experts and the ears so that their tokens lie near the embeddings of the words that name what they show.
+"""Initialise the experts and the audio side so that their tokens are near the embeddings of the words for their
+content.
 
-A language model that never saw a picture reads tokens best that look like words it knows. So before any step through
-the language model, the mean of a visual's tokens learns to point to the embeddings of its words: the emotions that
-people voted for, what the face does, the name of an object (supervised embedding alignment, after Yin et al. 2024,
-arXiv:2408.11813). It costs minutes, because nothing passes the language model.
+A language model that has not seen pictures can best use tokens that resemble known words. Therefore, before any step
+through the language model, the mean of a visual's tokens is aligned with the embeddings of its words: the emotions that
+people voted for, the facial actions, or the name of an object (supervised embedding alignment, after Yin et al. 2024,
+arXiv:2408.11813). This takes minutes, because the language model is not run.
 
-The ears were trained with a linear reader of their mean token; a change of the last layer, in closed form, makes the
-reader's directions those of the words and leaves everything orthogonal to the words as it was.
+The audio side was trained with a linear head on the mean token; a change of the last layer, in closed form, makes the
+head's directions those of the words and leaves everything orthogonal to the words unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ WORDS = {
     "boredom": ("bored", "boredom"),
     "calm": ("calm",),
 }
-"""Emotion -> words whose embeddings stand for it."""
+"""Emotion -> words whose embeddings represent it."""
 CLAIMS = tuple(PHRASES)
 SIDE = 48
 EMBEDDING_NORM = 3.2
@@ -51,7 +52,7 @@ SHARPNESS = 16.0
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures as patch features with what they show.
+    """Pictures as patch features, with their labels.
 
     Attributes:
         features: (N, patches, width) fp16 of the frozen vision transformer.
@@ -80,7 +81,7 @@ def word_anchors(engine: Engine, words: Mapping[str, Sequence[str]]) -> torch.Te
 
 @torch.no_grad()
 def shown_faces(vision: EmotionQwenVisionTransformer, faces: LabelledFaces, rows: np.ndarray, seed: int) -> Shown:
-    """Vary faces once and compute their features; mirrored faces have mirrored claims."""
+    """Augment faces once and compute their features; mirrored faces have mirrored claims."""
     generator = torch.Generator().manual_seed(seed)
     features, claims = [], []
     for first in range(0, len(rows), 128):
@@ -96,7 +97,8 @@ def shown_faces(vision: EmotionQwenVisionTransformer, faces: LabelledFaces, rows
 
 
 def _claims(faces: LabelledFaces, row: int) -> list[float]:
-    """Return 1 for every claim that is true of a face; left and right count alike, as pictures are mirrored."""
+    """Return 1 for every claim that is true of a face; pictures are mirrored, so left and right are not
+    distinguished."""
     facts = facts_of_row(faces, row)
     if not facts.values:
         return [float("nan")] * len(CLAIMS)
@@ -165,7 +167,7 @@ def _set_length(expert: nn.Module, groups: torch.Tensor) -> None:
 def word_loss(
     tokens: torch.Tensor, shown: Shown, rows: torch.Tensor, anchors: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
-    """Return the distance of (B, T, hidden) tokens of pictures `rows` from the words that name what they show."""
+    """Return the distance of (B, T, hidden) tokens of pictures `rows` from the words for their content."""
     mean = F.normalize(tokens.mean(1), dim=-1)
     loss = (tokens.norm(dim=-1) / EMBEDDING_NORM - 1).square().mean()
     faces = shown.emotions[rows].sum(1) > 0
@@ -196,7 +198,7 @@ def all_anchors(engine: Engine) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def point_to_words(layer: nn.Linear, reader: torch.Tensor, anchors: torch.Tensor) -> None:
-    """Change a last layer in place so that words take the place of a linear reader.
+    """Change a last layer in place so that words take the place of a linear head.
 
     With tokens t and the reader's directions R, the new tokens have the inner products s R t with the anchors A, where
     s keeps their scale: t + pinv(A) (s R t - A t).
@@ -234,7 +236,7 @@ def nearest_words(
 ) -> float:
     """Return the percentage of pictures whose mean token is nearest to the right word.
 
-    Of faces, those on whose emotion more than half of the votes agree count.
+    Only faces on whose emotion more than half of the votes agree count.
     """
     is_object = held_out.objects >= 0
     rows = np.flatnonzero(is_object | (held_out.targets.max(1) > 0.5))

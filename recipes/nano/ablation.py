@@ -88,10 +88,10 @@ DATA: dict[str, dict[str, Any]] = {
 
 
 NOTES = (
-    "Without a gate, every picture goes through the emotion expert: (d) is the same as (b), with the same figures.",
+    "Without a gate, every picture goes through the emotion expert, so (d) is the same as (b), with the same figures.",
     "The language model is frozen in every method. The comparison shows which parts learn emotion and what they lose "
     "in a few steps; for the final figures of nano, see [forgetting](forgetting.md).",
-    "Faces in scenes are a different task from cropped faces: compare (e) and (f) there only with each other.",
+    "Faces in scenes are a different task from cropped faces; compare (e) and (f) there only with each other.",
     "Questions are asked in English.",
 )
 """Notes for readers of the table."""

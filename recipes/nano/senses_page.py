@@ -100,8 +100,8 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         count: number of moments; the odd channel alternates.
 
     Returns:
-        The number of moments; in how many the odd channel was named; and the same among those in which every channel
-        alone was read as intended, because only there naming it can be expected.
+        The number of moments; the number in which the odd channel was named; and the same for those in which every
+        channel alone was read as intended, because naming it can only be expected there.
     """
     validation = (
         read_pictures(data / "faces_fer_aligned.parquet", "validation", picture_side(engine)),
@@ -198,7 +198,7 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
         "Artificial moments: a face (FER2013), a voice (EmoDB) and a comment (GoEmotions) of one of six emotions, "
         "drawn independently; they never belong to the same person. Every row uses the same moments. "
         "Channels are weighted by their reliability on voices and lines from sources that the model was not trained "
-        "on. EmoDB's voices resemble its training voices, so here the sound is more reliable than its weight suggests.",
+        "on. EmoDB's voices resemble its training voices, so the sound is more reliable here than its weight suggests.",
         "",
         "| channels | moments | EN | interval | macro F1 | ZH | macro F1 |",
         "|---|---|---|---|---|---|---|",
@@ -229,9 +229,9 @@ def _gains(figures: dict[str, Any]) -> list[str]:
     right = {channels: figures[moments_name(channels)]["en"]["accuracy"] for channels in CHOICES}
     best = max(((channel,) for channel in CHANNELS), key=right.__getitem__)
     chance = 100 / len(LABELS.labels)
-    sentences = [
-        f"All channels together are {right[CHANNELS] - right[best]:+.1f} points above the best one ({best[0]})."
-    ]
+    gain = right[CHANNELS] - right[best]
+    size = f"{gain:+.1f} points above" if gain >= 0 else f"{-gain:.1f} points below"
+    sentences = [f"All channels together are {size} the best one ({best[0]})."]
     for channel in CHANNELS:
         rest = tuple(name for name in CHANNELS if name != channel)
         sentences.append(
@@ -246,7 +246,7 @@ def _gains(figures: dict[str, Any]) -> list[str]:
 @click.option("--model", default=None, help="model folder; the shipped nano if not given")
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="folder of the answers, to go on")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--limit", type=int, default=None, help="so many items of each task")
+@click.option("--limit", type=int, default=None, help="number of items of each task")
 @click.option("--conflicting", default=300, show_default=True, help="moments with one odd channel")
 def senses(
     data: Path, model: str | None, predictions: Path, results: Path, limit: int | None, conflicting: int

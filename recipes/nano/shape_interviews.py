@@ -1,10 +1,10 @@
 """Many questions about one drawn scene, for training: every question about a picture teaches, but the picture is
 encoded once.
 
-Besides the kinds used for measuring skill there are others, `BRIDGES`, with answers that hold more information than a
-choice of two words: where a shape is, what is red, which letter stands for a word, what is correct instead. Measured on
-nano, answers such as yes, no, left, right and letters stay at chance for a thousand steps; the longer answers lead to
-them.
+Besides the kinds used for measuring skill there are others, `BRIDGES`, with answers that contain more information than
+a choice of two words: where a shape is, what is red, which letter stands for a word, what is correct instead. Measured
+on nano, answers such as yes, no, left, right and letters stay at chance for a thousand steps; the longer answers lead
+to them.
 """
 
 from __future__ import annotations

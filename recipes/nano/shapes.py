@@ -101,7 +101,7 @@ class Shape:
         colour: one of `COLOURS`.
         x: of the centre, to the right.
         y: of the centre, downwards.
-        radius: of the disc that holds the whole shape.
+        radius: of the disc that contains the whole shape.
         turn: rotation as a share of the maximum of its kind, -1 (counter-clockwise) to 1 (clockwise); 0 is upright.
     """
 
@@ -131,7 +131,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """One to five shapes that do not touch each other and lie within the picture."""
+    """One to five shapes that do not touch each other and are inside the picture."""
 
     shapes: tuple[Shape, ...]
     background: Background

@@ -121,7 +121,7 @@ def write_stages(stages: dict[str, dict[str, Any]], folder: Path) -> None:
 
 
 @click.command()
-@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder that holds the stages' folders")
+@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder that contains the stages' folders")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
 def stages_page(runs: Path, results: Path) -> None:
     """Write the page of a finished pipeline."""

@@ -1,4 +1,4 @@
-"""The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
+"""The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each separately resumable.
 
 python -m recipes.nano.steps teacher|vision|sight|words|start|hearing|ears|pack --data DATA --runs RUNS
 """
@@ -164,7 +164,8 @@ def _seen(folder: Path) -> EmotionQwenVisionTransformer:
 @nano.command()
 @folder_options
 def start(data: Path, runs: Path) -> None:
-    """Write a model folder with vision transformer and processor; the rest is random, except heads that look back."""
+    """Write a model folder with vision transformer and processor; the rest is random, except heads initialised to
+    attend to previous tokens."""
     if not (runs / "processor").is_dir():
         raise DataError(f"{runs}: no processor; run the step `words` first")
     processor = EmotionQwenProcessor.from_pretrained(runs / "processor")

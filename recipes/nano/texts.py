@@ -59,11 +59,11 @@ class TextsPart:
 
 
 def balanced(rows: Sequence[tuple[Any, str]], power: float) -> list[tuple[Any, str]]:
-    """Repeat the rows of rarer labels: 0 leaves the rows unchanged, 1 gives every label as many as the commonest.
+    """Repeat the rows of rarer labels: 0 leaves the rows unchanged, 1 gives every label as many as the most common one.
 
     Args:
         rows: (content, label) pairs.
-        power: a label with n rows gets n (N / n)^power rows, where N is the number of the commonest.
+        power: a label with n rows gets n (N / n)^power rows, where N is the number of the most common one.
 
     Raises:
         DataError: the power is not between 0 and 1.

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from emotion_qwen.errors import RemoteError, SettingsError
 
 ENDPOINT = "openai:"
-"""What the name of a model behind a service begins with."""
+"""Prefix of the name of a model behind a service."""
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
 REFUSED = frozenset({400, 413, 415, 422})
@@ -139,7 +139,7 @@ class Pace:
             sleep(min(left, 1.0))
 
     def pause(self, seconds: float) -> None:
-        """Let no call begin for `seconds`."""
+        """Prevent calls from starting for `seconds`."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
@@ -229,7 +229,7 @@ class ChatClient:
             self._wait(turn, seconds, everybody)
 
     def models(self) -> list[Mapping[str, Any]]:
-        """Return what the service says of its models, one try; empty if it has no such list.
+        """Return the service's list of models, with one try; empty if it has no such list.
 
         Raises:
             CallError: there is no service at the address, or it refuses the key.

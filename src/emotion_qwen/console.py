@@ -46,7 +46,7 @@ def run_command(command: click.Command, arguments: list[str] | None = None, name
     Args:
         command: to run.
         arguments: of the command line; None takes those of this process.
-        name: that help and usage call it by.
+        name: the name used in help and usage.
 
     Raises:
         EmotionQwenError: only with `--debug` among the arguments, so that the traceback is shown.

@@ -1,4 +1,4 @@
-"""The error family: every message says what came, what was expected and what to do.
+"""The error family: every message states what was received, what was expected and what to do.
 
 The command line prints the message as one line and exits with code 2; `--debug` shows the traceback.
 """
@@ -27,11 +27,11 @@ class DataError(EmotionQwenError):
 
 
 class StorageError(EmotionQwenError):
-    """A file that cannot be written: no room, no permission, or another run that writes to it."""
+    """A file that cannot be written: no space, no permission, or another run that writes to it."""
 
 
 class InferenceError(EmotionQwenError):
-    """An input at which the model failed, for example for lack of memory."""
+    """An input on which the model failed, for example for lack of memory."""
 
 
 class ShapeError(EmotionQwenError):
@@ -43,7 +43,7 @@ class CheckpointError(EmotionQwenError):
 
 
 class TrainingError(EmotionQwenError):
-    """A training run that cannot go on; what it saved last is whole."""
+    """A training run that cannot continue; its last checkpoint is complete."""
 
 
 class MissingPackage(EmotionQwenError):
@@ -63,8 +63,8 @@ def unknown_choice(what: str, value: object, choices: Iterable[str]) -> str:
 
     Args:
         what: what was being chosen, for example "label set".
-        value: what came.
-        choices: what would have been accepted.
+        value: the value received.
+        choices: the accepted values.
     """
     names = sorted(choices)
     near = difflib.get_close_matches(str(value), names, n=1)
@@ -80,11 +80,11 @@ def listed(names: Iterable[object], limit: int) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    r"""Write a path as text that every file and terminal of UTF-8 can hold.
+    r"""Write a path as text that is valid UTF-8 in every file and terminal.
 
-    On Linux a name may be any bytes, such as a name in GBK out of a Chinese archive. Python holds bytes that are not
-    UTF-8 as surrogates, which no UTF-8 file can hold; here they become escapes (`\udcc4`), as in our messages. Other
-    names stay as they are, so a name that was written down can be compared with `printable` of the path it came from.
+    On Linux, a name may consist of any bytes, such as a name in GBK from a Chinese archive. Python represents bytes
+    that are not UTF-8 as surrogates, which no UTF-8 file can contain; here they become escapes (`\udcc4`), as in our
+    messages. Other names are unchanged, so a stored name can be compared with `printable` of the path it came from.
 
     Args:
         path: as `pathlib` or the command line gives it.

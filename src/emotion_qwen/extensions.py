@@ -29,7 +29,7 @@ def split_file(text: str) -> tuple[str, str] | None:
 
 
 def beside(text: str, folder: Path) -> str:
-    """Return a text that names a Python file with the file's place in a folder, if it is there; else as it came.
+    """Return a text that names a Python file with the file's path in a folder, if it exists there; else unchanged.
 
     Settings name files from their own folder or from the working directory.
     """

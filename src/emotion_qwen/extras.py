@@ -1,4 +1,4 @@
-"""Optional packages: which extra brings which, and the one-line error where one is needed and not installed.
+"""Optional packages: the extra that installs each, and the one-line error if a needed one is missing.
 
 Extras are read from the metadata of the installed distribution, so they cannot disagree with `pyproject.toml`.
 """
@@ -36,7 +36,7 @@ def requirements() -> list[Requirement]:
 
 
 def extras_of(requirement: Requirement, extras: list[str]) -> list[str]:
-    """Return those of the extras that bring a requirement; empty for one that is always needed."""
+    """Return the extras that install a requirement; empty for one that is always needed."""
     marker = requirement.marker
     if marker is None or marker.evaluate({"extra": ""}):
         return []
@@ -91,7 +91,7 @@ def missing_package(
 
 
 def optional(module: str, extra: str | None = None) -> ModuleType:
-    """Import a module of an optional package, or one of ours that stands on such a package.
+    """Import a module of an optional package, or one of ours that depends on such a package.
 
     Args:
         module: dotted name, for example "matplotlib.pyplot".

@@ -48,7 +48,7 @@ def storage_error(path: Path, error: BaseException) -> StorageError:
 
 @contextmanager
 def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a draft beside `path` with the same suffix; it replaces `path` when the block ends.
+    """Yield a draft next to `path` with the same suffix; it replaces `path` when the block ends.
 
     The file gets the permissions of new files under the process's umask, even if the library that writes the draft sets
     others. After an error the draft is removed and `path` is unchanged.
@@ -224,14 +224,14 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes]]:
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock an output file or folder until the block or the process ends.
 
-    The lock is an empty hidden file beside `path`, which is not removed; file systems without locks are not locked.
+    The lock is an empty hidden file next to `path`, which is not removed; file systems without locks are not locked.
 
     Args:
         path: of an output; it need not exist.
         wait: until the other run releases the lock; otherwise raise at once.
 
     Raises:
-        StorageError: another run holds the lock, or the folder is not writable.
+        StorageError: another run has the lock, or the folder is not writable.
     """
     from filelock import FileLock, Timeout
 

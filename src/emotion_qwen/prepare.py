@@ -1,4 +1,5 @@
-"""The one path from a clip to what the model sees: faces, capture, crops. Training, evaluation and serving use it.
+"""The single path from a clip to the model's view of it: faces, capture, crops. Training, evaluation and serving use
+it.
 
 Frames come reduced to the working side (`media`), faces are found on them, everything but the faces is washed out and
 blended in, and every person is also cut out as square pictures of one size. Patches and tokens follow in the processor.
@@ -45,7 +46,7 @@ class PreparedClip:
         shown: with captured frames.
         people: as crops.
         took: seconds that decoding and finding faces took, where this was measured.
-        voice: from when to when a voice is active, seconds on the clip's clock, ascending and apart.
+        voice: the spans in which a voice is active, seconds on the clip's clock, ascending and disjoint.
     """
 
     clip: Clip
@@ -63,7 +64,7 @@ class PreparedClip:
 
 @dataclass(frozen=True)
 class ClipBudget:
-    """What preparing needs to know of a processor.
+    """The properties of a processor that preparation needs.
 
     Attributes:
         settings: the processor's.
@@ -123,7 +124,7 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
 
 
 def _thinned(clip: Clip, most: int | None) -> Clip:
-    """Return a clip with at most so many of its frames, evenly spaced, the first and the last among them."""
+    """Return a clip with at most this many of its frames, evenly spaced, including the first and the last."""
     if most is None or len(clip.frames) <= most:
         return clip
     kept = np.linspace(0, len(clip.frames) - 1, most).round().astype(int)
@@ -131,7 +132,7 @@ def _thinned(clip: Clip, most: int | None) -> Clip:
 
 
 def _voices(clip: Clip) -> tuple[tuple[float, float], ...]:
-    """Return from when to when a voice is active, seconds on the clip's clock; nothing without sound."""
+    """Return the spans in which a voice is active, seconds on the clip's clock; none without sound."""
     if clip.wave is None:
         return ()
     spans = voice_spans(clip.wave, clip.sample_rate)
@@ -148,7 +149,7 @@ def captured(clip: Clip, detector: FaceDetector, settings: ClipSettings) -> tupl
 def prepare_sample(sample: Sample, detector: FaceDetector | None, processor: EmotionQwenProcessor) -> Sample:
     """Read a sample's media given by path, and capture the faces in them as `prepare_clip` does.
 
-    Arrays, clips and encoded visuals are taken as they are: whoever made them has prepared them.
+    Arrays, clips and encoded visuals are used unchanged, because they are already prepared.
 
     Args:
         sample: not changed.
@@ -179,7 +180,7 @@ def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: E
 
 
 def cut_out(clip: Clip, track: FaceTrack, budget: ClipBudget) -> PersonPictures:
-    """Cut a person out of a clip, as many pictures as the settings say."""
+    """Cut a person out of a clip, in the number of pictures given by the settings."""
     settings = budget.settings
     crops = person_crops(clip.frames, track, margin=settings.person_margin, count=settings.person_frames)
     side = crop_side(settings, budget.factor)
@@ -194,7 +195,7 @@ def crop_side(settings: ClipSettings, factor: int) -> int:
 
 
 def person_views(crop: np.ndarray, side: int, settings: ClipSettings) -> np.ndarray:
-    """Return the (1 or 2, side, side, 3) pictures by which one crop is read: as it is, and mirrored if set."""
+    """Return the (1 or 2, side, side, 3) pictures from which one crop is read: unchanged, and mirrored if set."""
     fitted = fit_crop(crop, side, settings.person_gray)
     return np.stack([fitted, fitted[:, ::-1]]) if settings.person_mirrored else fitted[None]
 

@@ -32,7 +32,7 @@ TOLD = {
     "words": {"en": 'The person says: "{text}" ', "zh": "这个人说：“{text}”"},
     "context": {"en": "Context: {text} ", "zh": "背景：{text} "},
 }
-"""How words and context are told, by channel and language; they stand between the media and the question."""
+"""How words and context are presented, by channel and language; they are between the media and the question."""
 REFLECTION = {
     "label": {
         "en": "Somebody describes a person: {text}\nWhich emotion does the person show? Choose one: {labels}.",

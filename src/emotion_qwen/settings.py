@@ -67,11 +67,11 @@ OTHER_NAMES = {
     "model_name_or_path": "start", "gradient_checkpointing": "checkpointing", "save_total_limit": "keep",
     "max_pixels": "video_max_pixels", "min_pixels": "video_min_pixels",
 }  # fmt: skip
-"""What other trainers call a setting -> its name here; suggested where a group of settings has it."""
+"""Name of a setting in other trainers -> its name here; suggested if a group of settings has it."""
 
 
 def _groups(annotation: Any) -> Iterator[type[Settings]]:
-    """Yield the groups of settings that an annotation such as `list[PartOfData]` or `X | None` holds."""
+    """Yield the groups of settings in an annotation such as `list[PartOfData]` or `X | None`."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
     for inner in get_args(annotation):
@@ -79,7 +79,7 @@ def _groups(annotation: Any) -> Iterator[type[Settings]]:
 
 
 def _unknown_key(key: str, fields: Iterable[str]) -> str:
-    """Say which keys the group of an unknown dotted key has, and which of them was meant."""
+    """Return a text that lists the keys in the group of an unknown dotted key and names the one probably meant."""
     names = sorted(fields)
     group, dot, name = key.rpartition(".")
     near = [OTHER_NAMES[name]] if OTHER_NAMES.get(name) in names else difflib.get_close_matches(name, names, n=1)

@@ -1,4 +1,4 @@
-"""The fixed words of reports in English and Chinese, side by side; `{name}` is a placeholder for a value."""
+"""The fixed words of reports in English and Chinese; `{name}` is a placeholder for a value."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ VOICE_WORDS: Strings = {
     "usual rate": ("about as fast as usual for this speaker", "与此人平时相近"),
     "faster": ("faster than usual for this speaker", "比此人平时快"),
 }
-"""The words for what is measured of a voice."""
+"""The words for the measurements of a voice."""
 VOICE_CLAIMS: Strings = {
     "level": ("The voice is {word} ({value:.0f} dB).", "人声{word}（{value:.0f} dB）。"),
     "pitch": ("The voice is {word} ({value:.0f} Hz).", "音高{word}（{value:.0f} Hz）。"),

@@ -1,8 +1,8 @@
 """Emotion words: the label sets of the field, and the concepts behind them.
 
-A benchmark writes `happy`, another `joy`; both mean the concept `happiness`. `LABEL_SETS` holds the labels exactly as
-the benchmarks write them, `CONCEPTS` the words by which people name each concept in English and Chinese. Near concepts
-are not translated into each other: `worried` is no label of a set that has only `fear`.
+One benchmark writes `happy`, another `joy`; both mean the concept `happiness`. `LABEL_SETS` contains the labels exactly
+as the benchmarks write them, `CONCEPTS` the words for each concept in English and Chinese. Related concepts are not
+translated into each other: `worried` is not a label of a set that has only `fear`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class LabelSet:
     """A closed set of emotion labels.
 
     Attributes:
-        name: how settings and commands call it.
+        name: its name in settings and commands.
         labels: English names, spelled and ordered as `source` does.
         chinese: Chinese names in the same order.
         source: the publication that the set comes from.
@@ -54,7 +54,7 @@ class Concept:
         valence: unpleasant -1 to pleasant 1.
         arousal: asleep -1 to excited 1.
         dominance: helpless -1 to in control 1.
-        broader: concept that it counts for where a label set has no label for it; empty for none.
+        broader: concept as which it counts if a label set has no label for it; empty for none.
     """
 
     name: str
@@ -145,7 +145,7 @@ COORDINATES_SOURCE = (
     "valence and arousal placed after the circumplex of Russell 1980, dominance by our own judgement; "
     "our own reading, not measured, to be replaced by a cited lexicon"
 )
-# An alias belongs to one concept only (a test holds that), so that no reply has two readings by table alone.
+# An alias belongs to one concept only (checked by a test), so that no reply has two readings by table alone.
 _CONCEPTS = (
     _concept(
         "happiness",
@@ -252,7 +252,7 @@ _CONCEPTS = (
     _concept(
         "contentment",
         (0.7, -0.5, 0.4),
-        # Bare "content" is left out: in replies about pictures it mostly means what the picture holds.
+        # Bare "content" is left out: in replies about pictures, it mostly means the content of the picture.
         "contentment, contented, contentedly, satisfied, satisfaction, is content, feels content, feeling content, "
         "looks content, seems content",
         "满足 满意 知足 惬意 心满意足",
@@ -317,7 +317,7 @@ PICTOGRAPHS: dict[str, str] = {
     )
     for sign in signs
 }
-"""Pictographs of faces and the concept that the Unicode name or its usual use gives each."""
+"""Pictographs of faces, each with the concept given by its Unicode name or usual use."""
 
 
 def label_set(name: str) -> LabelSet:
@@ -346,7 +346,7 @@ def chosen_labels(labels: str | Sequence[str]) -> LabelSet:
 
     Raises:
         SettingsError: no such set, or the labels are fewer than two or more than 50, or one of them is empty, too long,
-            there twice, or has other characters.
+            repeated, or has other characters.
     """
     if isinstance(labels, str) and not _SEPARATORS.search(labels):
         if labels not in LABEL_SETS:
@@ -387,10 +387,10 @@ ADJECTIVES = {
 
 
 def feeling_word(label: str, language: str) -> str:
-    """Return a label as said of a person who feels it: `anger` and `angry` are "angry" in English.
+    """Return a label as an adjective for a person who feels it: `anger` and `angry` are "angry" in English.
 
     In Chinese, and where no adjective is known, this is the first name of the concept. A label that is in no label set
-    is returned as it is, because a user's own label is said as it was given.
+    is returned unchanged, because a user's own label is used as given.
     """
     if label not in _labels_of_sets():
         return label

@@ -1,9 +1,9 @@
 """A pool of isolated worker processes: a crash, a timeout or a lack of memory fails only the job concerned.
 
 A worker is a fresh Python process that does one job at a time. One that dies or takes too long is replaced, and other
-jobs go on. It ignores Ctrl-C, which the parent handles, and ends when its parent has ended. Jobs and results are sent
-through pipes. An untrusted worker, which opens untrusted files, returns JSON: if it is compromised it can send data,
-but nothing that is executed here.
+jobs continue. It ignores Ctrl-C, which the parent handles, and ends when its parent has ended. Jobs and results are
+sent through pipes. An untrusted worker, which opens untrusted files, returns JSON: if it is compromised it can send
+data, but nothing that is executed here.
 
     python -m emotion_qwen.workers NAME     (started by a pool; NAME shows in lists of processes)
 """
@@ -57,7 +57,7 @@ class Isolation:
         folder: working folder; None is that of this process.
         quiet: discard the worker's standard error.
         jobs: number of jobs after which a worker is replaced, to free leaked memory; 0 is never.
-        tries: how often a job is tried if its worker dies, which may have other causes.
+        tries: number of times a job is tried if its worker dies, which may have other causes.
     """
 
     setup: Callable[[], None] | None = None

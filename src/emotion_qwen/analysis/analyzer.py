@@ -109,8 +109,8 @@ class Analyzer:
     ) -> EmotionReport:
         """Analyze one clip, picture or sound.
 
-        A stretch in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
-        report. If the whole clip is such a stretch, the label is None.
+        A period in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
+        report. If the whole clip is such a period, the label is None.
 
         Args:
             path: a video, a picture, or a sound file for a model with audio input.
@@ -270,7 +270,7 @@ class Analyzer:
         return self.engine.write([view], question, ANSWER_TOKENS, system=system)[0]
 
     def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
-        """Return what was measured in a clip as text, in "en" or "zh"; see `verify.facts`."""
+        """Return the measurements of a clip as text, in "en" or "zh"; see `verify.facts`."""
         request = Request(language=language, context=context)
         reading = ClipReading(self.reader(request), prepared, request)
         return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
@@ -348,7 +348,7 @@ class Analyzer:
         )
 
     def made_by(self, request: Request) -> dict[str, Any]:
-        """Return what determines every answer: model, label set, prompt and budgets; part of each provenance."""
+        """Return the settings that determine an answer: model, label set, prompt, budgets; part of each provenance."""
         processor, labels, language, about = self.engine.processor, request.label_set, request.language, request.about
         prompt = processor.chat_template + label_question(labels, language, about) + describe_question(language, about)
         return {

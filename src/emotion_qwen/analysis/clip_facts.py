@@ -1,4 +1,4 @@
-"""The facts of a clip that was read: what `facts_text` tells a model about it."""
+"""The facts of a clip that was read, which `facts_text` presents to a model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from emotion_qwen.records import Clip
 from emotion_qwen.verify.facts import ClipFacts, Stretch, person_facts, two_likeliest
 
 CHANGES, WORDS = 3, 4
-"""Most changes of the voice and utterances that the facts list: a prompt stays short."""
+"""Maximum number of changes of the voice and of utterances that the facts list, so that a prompt stays short."""
 SPOKEN = 0.8
-"""Shortest stretch of voice that is compared with the whole voice, seconds."""
+"""Shortest section of voice that is compared with the whole voice, seconds."""
 
 
 def facts_of(reading: ClipReading, outline: Outline) -> ClipFacts:
@@ -38,7 +38,7 @@ def facts_of(reading: ClipReading, outline: Outline) -> ClipFacts:
 
 
 def _voice(reading: ClipReading, seconds: float) -> list[Stretch]:
-    """Return what may be claimed of the voice as a whole, and where it changes most."""
+    """Return the claims about the voice as a whole, and where it changes most."""
     clip, spans = reading.prepared.clip, reading.prepared.voice
     if clip.wave is None or not spans or "sound" not in reading.channels:
         return []

@@ -39,7 +39,7 @@ MARGIN = 1.0
 
 
 def face_cues(reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
-    """Measure which part of the face carries each episode of a person, at its peak."""
+    """Measure which part of the face accounts for each episode of a person, at its peak."""
     return [_face_cue(reading, person, rows, episode) for episode, rows in _peaks(reading, person, episodes)]
 
 
@@ -152,7 +152,7 @@ def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) ->
 
 
 def level_cues(reading: ClipReading) -> list[Cue]:
-    """Compare the voice of the whole clip with recordings of acted speech; nothing where it is as usual."""
+    """Compare the voice of the whole clip with recordings of acted speech; nothing if it is as usual."""
     clip, spans = reading.prepared.clip, reading.prepared.voice
     if clip.wave is None or not spans or "sound" not in reading.channels:
         return []

@@ -1,4 +1,4 @@
-"""Read every frame of a video: where faces are, and what each shows in that frame alone.
+"""Read every frame of a video: the positions of faces, and what each shows in that frame alone.
 
 A report reads as many frames as the model was trained on. This reads all of them, a few at a time, so that memory does
 not grow with the length of the video. Faces keep the numbers that they have in the report: at the frames that the
@@ -132,7 +132,7 @@ class EveryFrame:
         return detector(frame)
 
     def _turn(self, clip: Clip) -> None:
-        """Find out whether all faces of the video are turned, from frames in which the report has seen one."""
+        """Determine whether all faces of the video are turned, from frames in which the report has seen one."""
         detector = self.analyzer.detector
         if not self._known or not isinstance(detector, CenterFaceDetector):
             return

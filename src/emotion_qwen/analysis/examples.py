@@ -1,12 +1,12 @@
-"""Labelled examples: the clips of an index that are most like a clip, and what their labels say about it.
+"""Labelled examples: the clips of an index that are most similar to a clip, and the evidence of their labels.
 
 An index stores, per labelled clip, its label, its source and one vector: the state in which the model answers what
-people show (`ClipFeatures.pooled`), which covers picture, sound and words. It stores no picture, no sound and nothing
-that was made to recognise a person.
+people show (`ClipFeatures.pooled`), which covers picture, sound and words. It stores no pictures, sound or
+features for recognising people.
 
 The shares of the nearest examples, p_examples = (n + 1 / L) / (K + 1) for n of K examples with one of L labels, are
 combined with those of the model: log p = log p_model + weight * log p_examples (a logarithmic opinion pool). K and the
-weight are those under which the labels of validation clips are likeliest; a weight of 0 leaves the answer to the model.
+weight maximise the likelihood of the labels of validation clips; a weight of 0 leaves the answer to the model.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _SMALLEST = 1e-9
 
 @dataclass(frozen=True)
 class ExampleFit:
-    """How far the labels of examples help, fitted on validation clips that are not examples.
+    """The benefit of the labels of examples, fitted on validation clips that are not examples.
 
     Attributes:
         neighbours: number K of examples that are compared.
-        weight: of their shares beside those of the model; 0 if they do not help.
+        weight: of their shares relative to those of the model; 0 if they do not help.
         clips: number of validation clips.
         accuracy: share of them that the model alone answers correctly, 0 to 1.
         accuracy_with: the same with the examples, on the clips of the fit itself.
@@ -66,7 +66,7 @@ class Neighbours:
     """The examples nearest to a clip.
 
     Attributes:
-        opinion: (L,) what multiplies the shares of the labels: p_examples to the power of the weight.
+        opinion: (L,) factors of the shares of the labels: p_examples to the power of the weight.
         examples: the nearest, at most `SHOWN`, the nearest first.
         weight: of the examples; 0 if they do not help, so that the answer is the model's own.
     """
@@ -143,7 +143,7 @@ class ExampleIndex:
 
     @cached_property
     def digest(self) -> str:
-        """Tells two indexes apart: a hash of vectors, labels and fit."""
+        """Identifies the index: a hash of vectors, labels and fit."""
         content = hashlib.sha256(np.ascontiguousarray(self.vectors, np.float32).tobytes())
         content.update(np.ascontiguousarray(self.columns, np.int32).tobytes())
         content.update(json.dumps([self.labels, asdict(self.fit)]).encode())
@@ -151,7 +151,7 @@ class ExampleIndex:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The provenance of a report: hash, number of examples, and what counts."""
+        """The provenance of a report: hash, number of examples, and the neighbours and weight that count."""
         fit = self.fit
         return {
             "index": self.digest, "examples": len(self.columns), "neighbours": fit.neighbours, "weight": fit.weight,
@@ -219,7 +219,7 @@ def check_numbers(examples: int, validation: int) -> None:
 def fit_examples(
     vectors: np.ndarray, columns: np.ndarray, queries: np.ndarray, shares: np.ndarray, right: np.ndarray
 ) -> ExampleFit:
-    """Find the number of neighbours and the weight under which the labels of validation clips are likeliest.
+    """Find the number of neighbours and the weight that maximise the likelihood of the labels of validation clips.
 
     Args:
         vectors: (N, H) of the examples.
@@ -244,7 +244,7 @@ def fit_examples(
 
 
 def fit_weight(shares: np.ndarray, opinions: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Find the weight of other shares under which the right labels are likeliest.
+    """Find the weight of other shares that maximises the likelihood of the right labels.
 
     Args:
         shares: (M, L) of the model.

@@ -1,6 +1,7 @@
-"""Forms of thinking: which steps a model takes before it concludes, what each holds, and what of it can be checked.
+"""Forms of reasoning: the steps that a model takes before it concludes, the content of each, and what can be checked.
 
-What each step is about, in both languages, is in `strings.THINKING`; the question and the JSON Schema follow from both.
+The subject of each step, in both languages, is in `strings.THINKING`; the question and the JSON Schema follow from
+both.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from emotion_qwen.errors import SettingsError, unknown_choice
 
 TEXT, ACTIONS, UTTERANCE, LABEL = "text", "actions", "utterance", "label"
-"""What a step may hold: free text, phrases of `faces.face_claims` joined by semicolons, what one utterance says, or a
-name of the label set."""
+"""Content of a step: free text, phrases of `faces.face_claims` joined by semicolons, the text of one utterance, or a
+name from the label set."""
 MOST_ACTIONS = 5
 """Phrases of one step."""
 
@@ -24,7 +25,7 @@ class Step:
     Attributes:
         name: key of `strings.THINKING`.
         holds: one of `TEXT`, `ACTIONS`, `UTTERANCE`, `LABEL`.
-        channel: one of `records.CHANNELS`; the step is left out where the clip has none. "": it is always taken.
+        channel: one of `records.CHANNELS`; the step is left out where the clip has none. "" if it is always taken.
         observes: whether it claims what was observed, so that its sentences are compared with the measurements.
     """
 
@@ -36,13 +37,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Form:
-    """A form of thinking.
+    """A form of reasoning.
 
     Attributes:
-        name: what `--reasoning` is given.
+        name: the value of `--reasoning`.
         steps: in order.
         needs: the channel without which the form cannot be used; "" for none.
-        checked: what of it is compared, and with what; for documentation.
+        checked: what is compared, and with what; for documentation.
         source: who proposed it.
     """
 

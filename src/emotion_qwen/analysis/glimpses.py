@@ -120,7 +120,7 @@ def whole(prepared: PreparedClip, context: str = "", *, hears: bool = True, abou
 
 
 def _without_people(prepared: PreparedClip, hears: bool, wide: bool) -> list[Span]:
-    """Return the stretches without a visible person in which a voice is heard or something is said; all if `wide`."""
+    """Return the periods without a visible person in which a voice is heard or something is said; all if `wide`."""
     clip = prepared.clip
     start, end = whole_span(clip)
     shown = bridged((span for person in prepared.people for span in appearances(clip, person.track)), start, end)
@@ -186,7 +186,7 @@ def _samples(clip: Clip, start: float, end: float) -> tuple[int, int]:
 
 
 def _grid(clip: Clip, start: float, end: float) -> Iterator[tuple[float, Span]]:
-    """Return the times of the glimpses in a stretch without people, each with the part that it represents."""
+    """Return the times of the glimpses in a period without people, each with the part that it represents."""
     if clip.still:
         yield 0.0, (start, end)
         return

@@ -1,7 +1,7 @@
-"""What the faces of a clip do: facial actions of every crop that was read, and the movements that follow from them.
+"""Facial actions of every crop that was read, and the movements that follow from them.
 
-The measurements come with the answers that a reading has already; nothing is encoded for them. A crop and its mirrored
-copy are averaged, after left and right of the latter were exchanged and its yaw and roll negated.
+The measurements come with the answers that a reading already has; nothing is encoded for them. A crop and its mirrored
+copy are averaged after left and right of the latter are exchanged and its yaw and roll negated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emotion_qwen.records import HEAD_ANGLES, FacialMovement
 RELIABLE = 0.3
 """Smallest coefficient of determination (R2) of an action, on people unseen in training, from which words claim it."""
 BRIDGED = 1
-"""Largest number of crops in a row that claim nothing of a measurement, within one movement."""
+"""Largest number of consecutive crops without a claim about a measurement, within one movement."""
 _TURNED = ("yaw", "roll")
 """Angles that change their sign when a picture is mirrored."""
 
@@ -80,14 +80,14 @@ def person_actions(reading: ClipReading, person: PersonPictures) -> dict[float, 
 
 
 def movements(actions: Mapping[float, Mapping[str, float]], facts: Mapping[str, Any]) -> tuple[FacialMovement, ...]:
-    """Return what a face does, in order of time, then of `SCALES`.
+    """Return the movements of a face, in order of time, then of `SCALES`.
 
-    Consecutive crops with the same claim are one movement. It may bridge a crop that claims nothing of the measurement,
-    but none that claims something else.
+    Consecutive crops with the same claim are one movement. It may bridge a crop without a claim about the measurement,
+    but not one with a different claim.
 
     Args:
         actions: of `person_actions`.
-        facts: training facts of the model; `facial_actions` may hold the measured error of each action.
+        facts: training facts of the model; `facial_actions` may contain the measured error of each action.
     """
     unreliable = unreliable_actions(facts)
     names = [name for name in SCALES if not unreliable & set(SHAPES.get(name, (name,)))]
@@ -111,7 +111,7 @@ def _claims(values: Mapping[str, float], names: Collection[str]) -> dict[str, Fa
 
 
 def _runs(claims: Sequence[FaceClaim | None]) -> list[list[int]]:
-    """Divide the crops that claim something of one measurement into movements."""
+    """Divide the crops with a claim about one measurement into movements."""
     runs: list[list[int]] = []
     for place, claim in enumerate(claims):
         if claim is None:

@@ -118,7 +118,7 @@ class ViewReader:
 
 
 class RemoteReader(ViewReader):
-    """Asks a service, which encodes the media itself and tells nothing of its features."""
+    """Asks a service, which encodes the media itself and does not return its features."""
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
         """Answer another question about every view in free text."""

@@ -43,7 +43,7 @@ class ClipReading:
     Args:
         reader: queries the model; readings with the same reader share batches.
         prepared: the clip with its people.
-        request: what is asked; the reader must ask the corresponding question (`label_reader`).
+        request: the request; the reader must ask the corresponding question (`label_reader`).
     """
 
     reader: ViewReader
@@ -54,9 +54,9 @@ class ClipReading:
     covered: dict[int, list[View]] = field(default_factory=dict)
     """Glimpse -> the views of its face with regions covered, created by `cues`."""
     gates: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-    """(G, 2) fusion weights of the glimpses' pictures, once they were scored; zeros without a picture."""
+    """(G, 2) fusion weights of the glimpses' pictures, once they are scored; zeros without a picture."""
     neighbours: Neighbours | None = None
-    """The labelled clips most like this one, once they were looked up; None without an index."""
+    """The labelled clips most similar to this one, once they are looked up; None without an index."""
 
     def __post_init__(self) -> None:
         if self.about == EVOKED:  # the original picture, without capture and crops

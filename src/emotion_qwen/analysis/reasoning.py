@@ -86,7 +86,7 @@ class Prompt:
 
     @property
     def question(self) -> str:
-        """What the model is asked."""
+        """The question to the model."""
         texts, joint = in_language(THINKING, self.language), ", " if self.language == "en" else "、"
         listed = joint.join(f'"{step.name}": {texts[step.name]}' for step in self.steps)
         return texts.get(self.form.name, texts["steps"]).format(
@@ -121,7 +121,7 @@ class Prompt:
         return {"type": "string", "pattern": f"^{self._beginning(step)}{free}$"}
 
     def _extremes(self, step: Step) -> list[str]:
-        """Return texts of which one is the longest that a step may hold."""
+        """Return texts that include the longest possible content of a step."""
         if step.holds == TEXT:  # UTF-8 has at most four bytes per character
             return [self._beginning(step) + "\U0001f600" * LETTERS[self.language]]
         if step.holds == ACTIONS:

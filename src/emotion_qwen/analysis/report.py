@@ -79,7 +79,7 @@ def conclude(reading: ClipReading) -> Conclusion:
 
 
 def unanswered(reading: ClipReading) -> str:
-    """Return why there is no answer for stretches without a person, in the language of the reading."""
+    """Return why there is no answer for periods without a person, in the language of the reading."""
     clip = reading.prepared.clip
     seeks = (bool(len(clip.frames)), clip.wave is not None and reading.hears)
     key = {(True, True): "neither", (True, False): "unseen", (False, True): "unheard"}.get(seeks, "nothing")
@@ -165,7 +165,7 @@ def timeline(
 def _stretch(
     reading: ClipReading, shares: np.ndarray, rows: Sequence[int], span: Span
 ) -> tuple[list[Moment], tuple[Episode, ...]]:
-    """Compose the timeline of one stretch from the `rows` of its glimpses."""
+    """Compose the timeline of one period from the `rows` of its glimpses."""
     labels, cut = reading.labels, window_rows(reading, rows, span)
     raw = [shares[inside].mean(0) for _, inside in cut]
     soft = windowing.smooth(np.stack(raw))
@@ -183,7 +183,7 @@ def _stretch(
 
 
 def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
-    """Divide a stretch into windows, each with the glimpses of `rows` inside it, or the nearest if there is none."""
+    """Divide a period into windows, each with the glimpses of `rows` inside it, or the nearest if there is none."""
     times = np.array([reading.glimpses[row].time for row in rows])
     cut = []
     for start, end in windowing.windows(*span, reading.request.window):

@@ -1,4 +1,4 @@
-"""What a user asks of the analysis of a clip, besides the clip."""
+"""A user's request for the analysis of a clip, apart from the clip."""
 
 from __future__ import annotations
 

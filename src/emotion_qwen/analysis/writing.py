@@ -1,7 +1,8 @@
-"""What a model writes about clips: one sentence about the person, or an account from measured facts, and reasoning.
+"""Texts that a model writes about clips: one sentence about the person, or an account from measured facts, and
+reasoning.
 
-A model whose training facts say `reads_facts` gets the facts of the clip as its system message (`facts`). What it
-writes is checked against them, sentence by sentence (`checking`). Any other model gets the view that shows the answer
+A model whose training facts contain `reads_facts` gets the facts of the clip as its system message (`facts`). Its
+text is checked against them, sentence by sentence (`checking`). Any other model gets the view that shows the answer
 best and writes one sentence.
 """
 
@@ -37,7 +38,7 @@ MOST_UTTERANCES = 40
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """What the model wrote about a clip; `unread` if it denies the presence of a person whose face was detected.
+    """The model's texts about a clip; `unread` if it denies the presence of a person whose face was detected.
 
     Attributes:
         text: the summary.
@@ -45,7 +46,7 @@ class Written:
         reasoning: how the steps were requested.
         unread: see above.
         checked: the sentences of an account, each with what contradicts it; empty if the text was not checked.
-        doubts: what of the steps contradicts the measurements, one clause each.
+        doubts: statements of the steps that contradict the measurements, one clause each.
         verification: of the steps.
     """
 
@@ -98,7 +99,7 @@ def _about(
     text: str,
     facts: ClipFacts | None,
 ) -> Written:
-    """Check a text about a clip, and let the model reason about it; the steps are verified."""
+    """Check a text about a clip, and have the model reason about it; the steps are verified."""
     assert glimpse is not None  # only clips with a glimpse are written about
     unread = facts is None and glimpse.person is not None and denies_person(text)
     steps: dict[str, str] = {}
@@ -127,7 +128,7 @@ def _about(
 
 
 def _prompt(thinking: Reasoning, reading: ClipReading, glimpse: Glimpse, facts: ClipFacts | None) -> Prompt:
-    """Return the question for the steps; a model that reads facts is asked about what these hold."""
+    """Return the question for the steps; a model that reads facts is asked about their content."""
     spoken = reading.prepared.clip.utterances if facts is None else facts.words
     utterances = tuple(dict.fromkeys(text for each in spoken if (text := safe_text(each.text))))
     channels = tuple(glimpse.channels) if facts is None else _channels(facts)

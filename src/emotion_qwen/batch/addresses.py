@@ -1,7 +1,7 @@
 """Clips at addresses of object stores and web servers, copied to a local folder by fsspec before they are analyzed.
 
 Nothing is downloaded unless the user names a folder for the copies. A copy is complete or absent; one of the right size
-is kept, so that an interrupted run continues. An address that cannot be read costs its clip alone.
+is kept, so that an interrupted run continues. An address that cannot be read only affects its own clip.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:
 
 
 def _tell_waiting(spent: dict[str, float]) -> None:
-    """Say how long the model waited for clips, by which a user chooses --workers; nothing if it was not measured."""
+    """Print how long the model waited for clips, as a guide to --workers; nothing if it was not measured."""
     from emotion_qwen.batch.folder import READING
 
     if not spent:

@@ -1,4 +1,4 @@
-"""The parts of a run of `analyze`: what runs it, which clips are left, where pictures are sent, and what is stored."""
+"""The parts of a run of `analyze`: its engine, the remaining clips, where pictures are sent, and the stored results."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def waiting_files(
 
 
 def tell_remote(analyzer: Analyzer, clips: int, labels: int) -> None:
-    """Say before a run where pictures are sent, and what it costs at most; nothing for a model on this machine."""
+    """Print before a run where pictures are sent, and the maximum cost; nothing for a model on this machine."""
     from emotion_qwen.engine.endpoint import EndpointEngine
 
     engine = analyzer.engine
@@ -90,7 +90,7 @@ def tell_remote(analyzer: Analyzer, clips: int, labels: int) -> None:
 
 
 def _tell_spent(analyzer: Analyzer) -> None:
-    """Say after a run what was asked of a service; nothing for a model on this machine."""
+    """Print after a run the requests to a service; nothing for a model on this machine."""
     from emotion_qwen.engine.endpoint import EndpointEngine
 
     if isinstance(analyzer.engine, EndpointEngine):

@@ -74,7 +74,7 @@ def analyze_all(
         files: to analyze.
         request: the options.
         workers: processes that prepare clips; None chooses by the number of cores, 0 uses none.
-        stage: called with what is done next.
+        stage: called with the next stage.
 
     Yields:
         Every file in order, with its analysis or error.

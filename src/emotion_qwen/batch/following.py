@@ -1,4 +1,4 @@
-"""Show on standard error how far an analysis is: the stage of a single clip, or the number of finished clips.
+"""Show the progress of an analysis on standard error: the stage of a single clip, or the number of finished clips.
 
 The stages are timed, because a model that waits for clips most of the time needs more processes that prepare them.
 """
@@ -42,14 +42,14 @@ class Following:
         self._since: tuple[str, float] | None = None
 
     def stage(self, text: str) -> None:
-        """Say what is done with the next clips."""
+        """Set the stage of the next clips."""
         now = time.perf_counter()
         self._end_stage(now)
         self._since = text, now
         self._bar.update(self._task, description=text)
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds spent in each stage; empty if no stage was told, as with other engines."""
+        """Return the seconds spent in each stage; empty if no stage was reported, as with other engines."""
         self._end_stage(time.perf_counter())
         return dict(self._seconds)
 

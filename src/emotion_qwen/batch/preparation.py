@@ -20,9 +20,9 @@ from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.workers import Isolation, Pool, WorkerError
 
 MOST_ON_CPU = 4
-"""Maximum number of processes beside a model on the CPU, which needs the other cores itself."""
+"""Maximum number of processes with a model on the CPU, which needs the other cores itself."""
 MOST_ELSEWHERE = 32
-"""Maximum number of processes beside a model on another device; each takes about 0.2 GB."""
+"""Maximum number of processes with a model on another device; each takes about 0.2 GB."""
 MODEL_CORES = 2
 """Number of cores that a model on the CPU keeps: on two cores, 64 clips took 10.9 s without processes, and 16.9 and
 14.0 s with one and two."""
@@ -54,10 +54,10 @@ Source = TypeVar("Source")
 
 
 def spare_workers(device: str) -> int:
-    """Return the useful number of processes beside a model on a kind of device, such as "cpu" or "cuda".
+    """Return the useful number of processes for a model on a kind of device, such as "cpu" or "cuda".
 
-    A model on the CPU keeps two cores, and there are at most `MOST_ON_CPU` processes. Beside a model on another device
-    or behind a service there is one process per core but one, and at least one, because the cores are free meanwhile.
+    A model on the CPU keeps two cores, and there are at most `MOST_ON_CPU` processes. For a model on another device
+    or behind a service, it is the number of cores minus one, but at least one, because the cores are free meanwhile.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "cpu":

@@ -34,7 +34,7 @@ class ClipActor:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the results of the files in `batch["file"]`, in order, as `batch["result"]`.
 
-        One process beside this one reads the clips, so that a clip that ends it costs itself alone.
+        A separate process reads the clips, so that a clip that crashes it fails without affecting others.
         """
         files = [Path(str(file)) for file in batch["file"]]
         results = [result for _, result in analyze_all(self.analyzer, files, self.request, workers=1)]

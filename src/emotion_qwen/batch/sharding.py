@@ -44,7 +44,7 @@ class Shard:
         return [file for place, file in enumerate(files) if place // TOGETHER % self.count == self.number - 1]
 
     def path(self, output: Path) -> Path:
-        """Return where this part is stored: beside `output`, for example `reports.2of4.jsonl`."""
+        """Return the path of this part: next to `output`, for example `reports.2of4.jsonl`."""
         return output.with_name(f"{output.stem}.{self.number}of{self.count}{output.suffix}")
 
     def siblings(self) -> list[Shard]:

@@ -1,5 +1,5 @@
-"""The files that `analyze` writes beside its report: page, Markdown, annotated clip, replay, table of frames, and the
-index of the pages of several clips.
+"""The files that `analyze` writes in addition to its report: page, Markdown, annotated clip, replay, table of frames,
+and the index of the pages of several clips.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ViewFiles:
         return folder / f"{INDEX}.html" if folder and in_folder(folder, self.names) else None
 
     def fail(self, file: Path, error: EmotionQwenError) -> None:
-        """Note for the index that an input could not be analyzed."""
+        """Record for the index that an input could not be analyzed."""
         from emotion_qwen.views.index import failed_row
 
         self.rows[file] = failed_row(printable(file), printable(str(error)))

@@ -1,8 +1,8 @@
 """LoRA adapters that others trained on Qwen2.5-VL, with the names of this package's modules.
 
 An adapter names its modules by the layout of the transformers version that it was trained with, and its target modules
-by patterns that would fit modules of ours which Qwen2.5-VL does not have. So the modules are listed one by one. What an
-adapter changes in the merger is changed in both experts, which are copies of the merger.
+by patterns that would fit modules of ours which Qwen2.5-VL does not have. So the modules are listed one by one. An
+adapter's changes to the merger are applied to both experts, which are copies of the merger.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class WriteOptions:
 
         Raises:
             SettingsError: an unknown dtype.
-            CheckpointError: the target holds something.
+            CheckpointError: the target is not empty.
         """
         if self.dtype is not None and self.dtype not in DTYPE_NAMES:
             raise SettingsError(unknown_choice("dtype", self.dtype, DTYPE_NAMES))
@@ -228,7 +228,7 @@ def write_mapped(
 
 
 def read_config(source: Path) -> dict[str, Any]:
-    """Read the source's config.json as it is.
+    """Read the source's config.json unchanged.
 
     Raises:
         CheckpointError: no such folder or file, not JSON, another model, or a quantised one.

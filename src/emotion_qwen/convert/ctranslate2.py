@@ -46,7 +46,7 @@ VALUES = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 ENCODER = "encoder/"
 POSITIONS = "position_encodings/encodings"
 NO_BIAS = "self_attn.k_proj.bias"
-"""Whisper's keys have none; the stored matrix holds zeros there."""
+"""Whisper's keys have none; the stored matrix contains zeros there."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def read_ctranslate2(folder: Path) -> tuple[dict[str, Any], dict[str, PackedTens
     """Read the header of a Whisper model in CTranslate2's format.
 
     Args:
-        folder: it holds `model.bin`.
+        folder: contains `model.bin`.
 
     Returns:
         The fields of the encoder in transformers' Whisper configuration, taken from the shapes; and every tensor, the

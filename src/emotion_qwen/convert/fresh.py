@@ -32,7 +32,7 @@ def new_compressor(config: EmotionQwenAudioConfig, hidden: int, seed: int = SEED
     Args:
         config: configuration of the audio tower.
         hidden: width of the language model.
-        seed: two compressors of one seed are equal.
+        seed: two compressors with the same seed are equal.
     """
     return _drawn(AudioCompressor(config, hidden), config.init_std, seed, AUDIO_COMPRESSOR)
 
@@ -51,7 +51,7 @@ def new_vision(config: EmotionQwenConfig, seed: int = SEED) -> dict[str, torch.T
 
 
 def _drawn(module: nn.Module, std: float, seed: int, prefix: str) -> dict[str, torch.Tensor]:
-    """Draw all linear layers and convolutions: normal weights, zero biases; norms change nothing."""
+    """Initialise all linear layers and convolutions: normal weights, zero biases; norms are the identity."""
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv3d):

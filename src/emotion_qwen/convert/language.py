@@ -39,7 +39,7 @@ class LanguageSource:
 
     Attributes:
         source: the folder or file.
-        layout: how reports call its kind, for example "llama" or "llama GGUF".
+        layout: name of its kind in reports, for example "llama" or "llama GGUF".
         text: fields of our text configuration.
         tied: the embedding serves as output projection.
         tensors: name in our model -> where its values are read; zero biases are absent.
@@ -60,7 +60,7 @@ class LanguageSource:
 
 @dataclass(frozen=True)
 class ZeroTensor:
-    """A tensor of zeros: a bias that the source does without."""
+    """A tensor of zeros: a bias that the source lacks."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -75,7 +75,7 @@ def text_fields(values: Mapping[str, Any], place: str) -> tuple[dict[str, Any], 
 
     Args:
         values: the parsed config.json, or a GGUF file's metadata in its form.
-        place: what messages call the source.
+        place: name of the source in messages.
 
     Returns:
         The fields, with an `mrope_section` in the proportion of Qwen's, and whether the embeddings are tied.

@@ -72,9 +72,9 @@ class _Unread:
 
 
 def _converted(folder: Path, **options: Any) -> EmotionQwenForConditionalGeneration:
-    """Load a checkpoint of Qwen2.5-VL's layout, equal to the bit to one that was converted to a folder before.
+    """Load a checkpoint of Qwen2.5-VL's layout, bit-identical to one that was converted to a folder first.
 
-    Beyond the weights themselves, memory holds the few tensors that are read at a time.
+    Beyond the weights themselves, memory contains the few tensors that are read at a time.
     """
     mapping, tensors = read_mapped(folder)
     state = {tensor.name: _Unread(tensor) for tensor in output_tensors(mapping, tensors)}
@@ -95,7 +95,7 @@ def merge_into_base(adapted: Any, source: ModelSource) -> EmotionQwenForConditio
     """Merge an adapter into its base, in place.
 
     Raises:
-        CheckpointError: the result holds NaN or infinite values.
+        CheckpointError: the result contains NaN or infinite values.
     """
     try:
         merged = adapted.merge_and_unload(safe_merge=True)
@@ -106,7 +106,7 @@ def merge_into_base(adapted: Any, source: ModelSource) -> EmotionQwenForConditio
 
 
 def _check_numbers(model: nn.Module, folder: Path) -> None:
-    """Refuse weights that hold NaN or infinite values; the sums are finite where they do not, and need no memory."""
+    """Refuse weights that contain NaN or infinite values; otherwise their sums are finite, and need no memory."""
     read = {n: p.detach() for n, p in model.named_parameters() if p.device.type != "meta"}  # as what is left on a disk
     suspicious = {n: p for n, p in read.items() if not p.sum(dtype=torch.float32).isfinite()}
     wrong = [name for name, parameter in suspicious.items() if not parameter.isfinite().all()]

@@ -1,9 +1,9 @@
-"""Overlays: the trained changes to a model whose language model belongs to others, without a byte of the latter.
+"""Overlays: the trained changes to a model whose language model belongs to others, without any of the latter's bytes.
 
 An overlay is a folder with `overlay.json`, one safetensors file, and the small files of a model folder. Its tensors are
 of three kinds: whole tensors of our model; pairs `NAME:lora_A` (rank, in) and `NAME:lora_B` (out, rank), whose product
 is added to the base's tensor NAME; and `NAME:rows` (n, hidden), new values of single rows of an embedding. `assemble`
-puts base and overlay together into one folder in which nothing special is left.
+combines base and overlay into one ordinary model folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COPIED = (
     "processor_config.json", "chat_template.jinja", "generation_config.json", "calibration.json", "training_facts.json",
     "README.md", "LICENSE", "LICENSE-WEIGHTS", "NOTICE",
 )  # fmt: skip
-"""Files of an overlay that the assembled folder gets as they are."""
+"""Files of an overlay that are copied unchanged to the assembled folder."""
 BLOCK = 2**20  # bytes hashed together
 
 
@@ -51,7 +51,7 @@ class OverlayManifest(Settings):
         dtype: in which the assembled folder stores its weights.
         lora_scale: the product of every pair is multiplied by it.
         rows: tensor -> the rows that `NAME:rows` sets, in that order.
-        tokens: plain tokens that the tokenizer gets, in the order of their ids.
+        tokens: plain tokens added to the tokenizer, in the order of their ids.
     """
 
     format: int

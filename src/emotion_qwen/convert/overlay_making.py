@@ -1,7 +1,7 @@
 """Make an overlay from a trained model folder and the base from which its language model was converted.
 
-Whatever adapters were merged in whatever order, the change to a matrix has a low rank. So the pairs are computed from
-the difference itself: its singular vectors with the largest singular values. The remainder is returned.
+Whichever adapters were merged, and in whichever order, the change to a matrix has a low rank. The pairs are therefore
+computed from the difference itself: its singular vectors with the largest singular values. The remainder is returned.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_overlay(
         progress: called with (tensors looked at, all tensors).
 
     Returns:
-        Changed matrix -> Frobenius norm of what its pair leaves out, as a share of what training changed.
+        Changed matrix -> Frobenius norm of the remainder of its pair, as a share of the change by training.
 
     Raises:
         CheckpointError: folders that do not belong together, or a disk that is full.
@@ -112,7 +112,7 @@ def write_overlay(
 
 
 def _original(base: Path, trained: Path) -> tuple[dict[str, ReadableTensor], list[str]]:
-    """Return the language model that training began with, and the plain tokens that its tokenizer was given."""
+    """Return the language model from which training started, and the plain tokens that were added to its tokenizer."""
     language = read_language(base)
     tokenizer = load_processor(trained).tokenizer
     known = language.tokenizer.get_vocab()
@@ -127,7 +127,7 @@ def _original(base: Path, trained: Path) -> tuple[dict[str, ReadableTensor], lis
 
 
 def _pair(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Return (rank, in) and (out, rank) whose product is nearest to an (out, in) change, and what it leaves out."""
+    """Return (rank, in) and (out, rank) whose product is nearest to an (out, in) change, and the remainder."""
     left, sizes, right = torch.linalg.svd(change, full_matrices=False)
     root = sizes[:rank].sqrt()
     down, up = root[:, None] * right[:rank], left[:, :rank] * root

@@ -56,7 +56,7 @@ def publish(name: str, target: Path, dtype: torch.dtype, license_name: str, gguf
 def model_card(
     source: ModelSource, config: EmotionQwenConfig, license_name: str, dtype: torch.dtype, gguf: str | None
 ) -> str:
-    """Return the model card: metadata of the hub, then what is known of the model, how to use it, and its limits."""
+    """Return the model card: metadata for the hub, then known facts about the model, its use, and its limits."""
     path = source.folder / STAGE_PROOF
     proof: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     text = config.text_config

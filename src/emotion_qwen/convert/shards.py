@@ -1,7 +1,7 @@
 """Safetensors folders: names, types and shapes of all tensors first, their values when they are written.
 
 A tensor is mapped from its file and copied only where its type changes; a shard is written when all its tensors are
-there. So memory holds at most one shard. Nothing here ever opens a pickle.
+present, so memory contains at most one shard. Nothing here ever opens a pickle.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ReadableTensor(Protocol):
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a safetensors file, or the rows of it from `first` on that `shape` gives."""
+    """A tensor in a safetensors file, or its rows from `first` on, as many as `shape` states."""
 
     file: Path
     name: str
@@ -115,7 +115,7 @@ def read_tensors(folder: Path) -> dict[str, StoredTensor]:
 
     Raises:
         CheckpointError: only pickled weights, no weights, missing or damaged shards, an index that names other
-            tensors than its shards hold, a dtype that is no plain floating point.
+            tensors than its shards contain, a dtype that is not a plain floating-point type.
     """
     files, weight_map = weight_files(folder)
     stored = {key: tensor for file in files for key, tensor in read_header(file).items()}

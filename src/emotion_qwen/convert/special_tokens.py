@@ -1,4 +1,4 @@
-"""Our special tokens in the tokenizer of a text-only model, and the embedding rows that they take.
+"""Our special tokens in the tokenizer of a text-only model, and the embedding rows assigned to them.
 
 A token that the tokenizer lacks gets, in this order: an unused row of the embedding, the id of a special token that is
 reserved or marks source code, or a new row at the end.
@@ -37,7 +37,7 @@ class PlacedTokens:
         tokenizer: with `<|im_end|>` as end and `<|endoftext|>` as padding.
         rows: embedding rows that it needs.
         reused: our token -> name that its id had before.
-        pieces: (token id, ids that the token was made of before), for every token with a new meaning.
+        pieces: (token id, ids of its former pieces), for every token with a new meaning.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -52,10 +52,10 @@ def place_tokens(
     """Assign an id to every token of this package.
 
     Args:
-        tokenizer: of the source; it stays as it is.
+        tokenizer: of the source; not changed.
         rows: of the source's embedding.
         context: longest text of the model, in tokens.
-        further: plain tokens to add, such as frequent Chinese characters; those that exist already are left alone.
+        further: plain tokens to add, such as frequent Chinese characters; those that already exist are unchanged.
 
     Raises:
         CheckpointError: the tokenizer has more tokens than the embedding has rows.
@@ -110,7 +110,7 @@ def _unused(name: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class GrownTensor:
-    """An embedding or output projection with further rows, each the mean of the rows that its token was made of.
+    """An embedding or output projection with further rows, each the mean of the rows of its token's pieces.
 
     Attributes:
         source: (rows, hidden) as the checkpoint has it.

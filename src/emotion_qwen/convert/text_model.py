@@ -1,8 +1,8 @@
 """Convert a text-only checkpoint to a folder of this package: its language model, with another vision transformer.
 
 The vision transformer is copied from another folder, or new in the size of the preset `mini`. The experts after it are
-copied, too, if their output has the width of this language model; otherwise they are new. So the result cannot use
-pictures until it is trained, while text has the same logits as in the source.
+also copied if their output has the width of this language model; otherwise they are new. The result therefore cannot
+use pictures until it is trained, while text has the same logits as in the source.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def convert_text_model(
         target: folder to make; it must not exist or be empty.
         vision: folder of this package or of Qwen2.5-VL with the vision transformer and image processor to use; None
             makes a new vision transformer of the preset `mini`.
-        further_tokens: plain tokens to add to the tokenizer; each row starts at the mean of what it was made of.
+        further_tokens: plain tokens to add to the tokenizer; each row starts at the mean of its pieces.
         fresh_gate: start a new gate although `vision` has one.
         options: of `WriteOptions`, without `finish`.
 
@@ -97,7 +97,7 @@ def convert_text_model(
 
 
 def language_tensors(language: LanguageSource, placed: PlacedTokens) -> dict[str, ReadableTensor]:
-    """Give the tensors of a language model whose embedding has a row for every token."""
+    """Return the tensors of a language model whose embedding has a row for every token."""
     tensors = dict(language.tensors)
     for name in (EMBEDDING, TIED_HEAD):
         if name in tensors and placed.rows > tensors[name].shape[0]:
@@ -112,7 +112,7 @@ def _general(name: str) -> str:
 def _vision(
     folder: Path | None, language: LanguageSource, fresh_gate: bool
 ) -> tuple[EmotionQwenConfig, dict[str, ReadableTensor], dict[str, str]]:
-    """Give the configuration of the whole, and the tensors in front of the language model with their source keys."""
+    """Return the configuration of the whole model, and the tensors before the language model with their source keys."""
     text, width = language.text, language.text["hidden_size"]
     if folder is None:
         made = PRESETS[PRESET]

@@ -4,10 +4,10 @@ Folders as transformers saves them, whole (`model.encoder.*` or `encoder.*`) or 
 folders in CTranslate2's format (`ctranslate2.py`) are read. The decoder is left out, because the language model
 generates the words. Weights keep their values; only the compressor after the encoder is new.
 
-An encoder can be cut. Its first layers hold more of how something is said than the last ones, which represent words,
-and they cost less. Its position vectors are sinusoids that depend on the position alone, so their beginning suits a
-shorter window. The norm after the last layer is kept: it scales the frames as the compressor expects, whichever layer
-they come from, and the cut model is still a Whisper encoder.
+An encoder can be cut. Its first layers contain more information about how something is said than the last ones, which
+represent words, and they cost less. Its position vectors are sinusoids that depend on the position alone, so their
+beginning suits a shorter window. The norm after the last layer is kept: it scales the frames as the compressor expects,
+whichever layer they come from, and the cut model is still a Whisper encoder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EncoderCut:
 
     Attributes:
         frames_per_token: encoder frames (20 ms each) that become one audio token.
-        layers: the first so many; None takes all.
+        layers: number of first layers; None uses all.
         seconds: length of a window; None takes the encoder's own, 30 s in every published Whisper.
         group_features: input of the compressor from the frames of a token: "frames" or "statistics".
     """

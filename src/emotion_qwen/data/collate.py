@@ -39,9 +39,9 @@ class SampleCollator:
         rejections: file of JSON lines to which all ranks and workers of a run append rejected samples; None counts
             only those of this process.
         prepare: prepares a sample's media for the processor (decoding, capture, cached features).
-        share_prefixes: store text with which several samples of a packed row begin once.
-        pixels: dtype in which patches leave this process. With that of the products of the model, which converts them
-            first of all, nothing changes but the bytes that cross to the process and the device of the model.
+        share_prefixes: store text at the beginning of several samples of a packed row only once.
+        pixels: dtype in which patches leave this process. If it is that of the model's matrix products, to which the
+            model converts them first, only the number of bytes sent to the model's process and device changes.
     """
 
     processor: EmotionQwenProcessor

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emotion_qwen.records import Sample
 
 FORMS = ("emoverse", "amt", "emocfg", "emocue", "ecf", "reccon")
-"""Forms of other emotion systems, for import and export."""
+"""Formats of other emotion systems, for import and export."""
 KINDS = ("release", "llava", "sharegpt", "parquet", "folder", *FORMS)
 SHOWN = 20
 _FILE = click.Path(path_type=Path)

@@ -88,7 +88,7 @@ def messages_of(record: dict[str, Any], dialect: Dialect, resolve: Resolve) -> t
 
 
 def media_of_record(record: dict[str, Any], resolve: Resolve) -> list[Medium]:
-    """Return the media listed beside the turns of an object, images first.
+    """Return the media listed next to the turns of an object, images first.
 
     Raises:
         DataError: a medium has the wrong form, or an unsupported key looks like media.

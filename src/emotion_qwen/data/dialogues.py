@@ -1,6 +1,6 @@
 """Dialogues with emotions and their causes: the records of ECF and RECCON, and the question about causes.
 
-A pair says that an utterance has an emotion and which utterance causes it. An utterance often causes its own emotion,
+A pair states that an utterance has an emotion and which utterance causes it. An utterance often causes its own emotion,
 so the target itself is always a candidate.
 """
 
@@ -106,9 +106,9 @@ def pairs_text(pairs: Sequence[CausePair]) -> str:
 
 
 def read_pairs(text: str) -> frozenset[CausePair] | None:
-    """Read pairs in our form or in the published one (`3_surprise,1;3_surprise,3`); None if the text is neither.
+    """Read pairs in our format or in the published one (`3_surprise,1;3_surprise,3`); None if the text is neither.
 
-    An empty text and "none" are no pair. Numbers of utterances that do not exist are kept: they are wrong.
+    An empty text and "none" mean no pair. Numbers of utterances that do not exist are kept: they are wrong.
     """
     if _NONE.fullmatch(text):
         return frozenset()

@@ -1,6 +1,7 @@
 """Write a manifest in the form of another emotion system; the inverse of `forms`.
 
-A sample that does not fit a form is left out and counted with its reason. Media paths are relative to the written file.
+A sample that does not fit a format is left out and counted with its reason. Media paths are relative to the written
+file.
 """
 
 from __future__ import annotations

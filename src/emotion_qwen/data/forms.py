@@ -1,7 +1,7 @@
 """Read the data of other emotion systems: EmoVerse, AMT (five tasks), Emo-CFG, EmoCue cues, ECF and RECCON.
 
-What cannot be read is a fault with its place and never becomes an answer: a reply without a label is not neutral, an
-unknown label is not the first of a list, and a row without causes keeps its place, so that false causes cost something.
+Unreadable data are faults with their place and never become an answer: a reply without a label is not neutral, an
+unknown label is not the first of a list, and a row without causes is kept, so that false causes are penalised.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TASKS = {
 """AMT's five tasks."""
 SENTIMENTS = ("negative", "neutral", "positive")
 CUES = ("visual", "auditory", "emotional")
-"""Kinds of cues, as EmoCue-360 tells them apart."""
+"""Kinds of cues, as distinguished by EmoCue-360."""
 Make = Callable[[str, dict[str, Any], Path, ImportOptions], Sample]
 
 
@@ -168,7 +168,7 @@ def _amt(identity: str, record: dict[str, Any], source: Path, options: ImportOpt
 
 
 def _task(record: dict[str, Any], query: str, response: str) -> str:
-    """Return the task that a line names, else the one that its form shows."""
+    """Return the task that a line names, else the one inferred from its form."""
     if (named := record.get("task")) is not None:
         if named not in TASKS:
             raise DataError(unknown_choice("task", str(named), TASKS))

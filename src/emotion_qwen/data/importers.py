@@ -81,9 +81,9 @@ def import_manifest(
         kind: a key of `IMPORTERS`.
         source: the file or folder.
         output: the manifest to write; it must not exist.
-        options: of the conversion; None stores media given as bytes in `media` beside the output.
-        max_rejected: number of bad records that are allowed.
-        rejected: file for bad records; None uses `rejected.jsonl` beside the output.
+        options: of the conversion; None stores media given as bytes in `media` next to the output.
+        max_rejected: number of invalid records that are allowed.
+        rejected: file for invalid records; None uses `rejected.jsonl` next to the output.
         decode: decode media; otherwise only check that the files exist.
         progress: called with the number of records read, after each record.
 

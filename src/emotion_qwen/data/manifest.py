@@ -78,7 +78,8 @@ def read_manifest(
         media_root: folder from which relative media paths start; None uses that of the manifest.
         split: return only samples of this split, and check only their media; None returns all.
         max_rejected: number of bad samples that are allowed.
-        rejected: file for bad samples; None uses `rejected.jsonl` beside the manifest. Written only if there are any.
+        rejected: file for invalid samples; None uses `rejected.jsonl` next to the manifest. Written only if there are
+        any.
         decode: also decode all media.
 
     Raises:

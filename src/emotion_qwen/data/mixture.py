@@ -1,7 +1,7 @@
 """Deterministic weighted mixtures, in which the sample at a position depends only on the position.
 
-A mixture is a sequence of positions. Every position is assigned to a part so that any stretch of the sequence has the
-parts in their shares to within a few samples. Within a part, the order of the samples is shuffled anew for every pass.
+A mixture is a sequence of positions. Every position is assigned to a part so that any section of the sequence contains
+the parts in their shares to within a few samples. Within a part, the samples are reshuffled for every pass.
 There is no other state, so the number of samples seen determines the position of a run, and a resumed run sees the same
 data.
 """

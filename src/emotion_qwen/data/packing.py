@@ -5,7 +5,7 @@ supports for Qwen2.5-VL: positions have an additional first row that restarts at
 mask.
 
 Samples that begin with the same text (system message, question) can share it: the row stores this prefix once, followed
-by what is different in each sample. A mask lets every sample attend to the prefix and to itself, so that losses and
+by the rest of each sample. A mask lets every sample attend to the prefix and to itself, so that losses and
 gradients are those of separate samples, with fewer tokens.
 """
 
@@ -50,7 +50,7 @@ class Bundle:
         return self.prefix + sum(lengths[sample] - self.prefix for sample in self.samples)
 
     def pieces(self, lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Return what the row holds, in order: (sample, first token, end)."""
+        """Return the content of the row, in order: (sample, first token, end)."""
         beginning = [(self.samples[0], 0, self.prefix)] if self.prefix else []
         return beginning + [(sample, self.prefix, lengths[sample]) for sample in self.samples]
 
@@ -70,12 +70,12 @@ def packed(
         processor: of the model.
         positions: the model's `get_rope_index`.
         capacity: tokens per row; no sample may be longer.
-        share_prefixes: store text with which several samples begin once per row.
+        share_prefixes: store text at the beginning of several samples once per row.
         width: length of the rows; None is that of the longest.
 
     Returns:
         Text tensors (R, L) with R rows and the media in the order of the rows. `position_ids` is (4, R, L), or with
-        shared prefixes (3, R, L) beside an `attention_mask` that holds a mask (R, 1, L, L), True where a token may
+        shared prefixes (3, R, L) and an `attention_mask` with a mask (R, 1, L, L), True where a token may
         attend.
     """
     places, _ = positions(batch["input_ids"], **{name: batch[name] for name in GRIDS if name in batch})
@@ -97,7 +97,7 @@ def packed(
 
 
 def shared_prefixes(batch: BatchFeature, lengths: Sequence[int], capacity: int) -> list[Bundle]:
-    """Bundle the samples of a right-padded batch by the text with which they begin.
+    """Bundle the samples of a right-padded batch by their common beginnings.
 
     A prefix ends before the first medium and before the token that precedes the first supervised one, so that no
     supervised token follows another sample's last token in a row.
@@ -123,8 +123,8 @@ def shared_prefixes(batch: BatchFeature, lengths: Sequence[int], capacity: int) 
 def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
     """Divide sequences into groups, each with the length of its common prefix, so that most tokens are shared.
 
-    In lexicographic order, sequences with long common prefixes are neighbours, so the best groups are stretches of that
-    order. They are found by dynamic programming over their ends.
+    In lexicographic order, sequences with long common prefixes are neighbours, so the best groups are contiguous in
+    that order. They are found by dynamic programming over their ends.
     """
     order = sorted(range(len(heads)), key=lambda n: list(heads[n]))
     common = [_same(heads[before], heads[after]) for before, after in itertools.pairwise(order)]
@@ -150,7 +150,7 @@ def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
 
 
 def _same(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two sequences have in common at their beginning."""
+    """Return the number of tokens that two sequences have in common at their beginning."""
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
@@ -191,7 +191,7 @@ def concatenated(parts: Sequence[BatchFeature], processor: EmotionQwenProcessor)
 
 
 def with_boundaries(row: BatchFeature) -> BatchFeature:
-    """Add where the samples of one packed row begin and end, under the names of variable-length attention kernels.
+    """Add the bounds of the samples of one packed row, under the names used by variable-length attention kernels.
 
     `cu_seq_lens_q` and `cu_seq_lens_k` (S + 1,) int32 are the cumulative lengths of the S samples, the tail included;
     `max_length_q` and `max_length_k` the largest length. Flash attention takes them; other implementations read the

@@ -127,12 +127,12 @@ def tagged(text: str, place: str, resolve: Callable[[str, str], str]) -> list[Pi
     end = 0
     for tag in _TAG.finditer(text):
         if tag[1] not in _TAGS:
-            raise DataError(f"{place} holds {tag[0][:40]!r}; only pictures and videos are read, leave the tag out")
+            raise DataError(f"{place} contains {tag[0][:40]!r}; only pictures and videos are read, leave the tag out")
         pieces += [text[end : tag.start()], Medium(_TAGS[tag[1]], resolve(tag[2].strip(), _TAGS[tag[1]]))]
         end = tag.end()
     rest = text[end:]
     if lone := _LONE_TAG.search(" ".join(p for p in (*pieces, rest) if isinstance(p, str))):
-        raise DataError(f"{place} holds a lone {lone[0]}; expected a path between two tags, as <img>a.jpg</img>")
+        raise DataError(f"{place} contains a lone {lone[0]}; expected a path between two tags, as <img>a.jpg</img>")
     return [piece for piece in (*pieces, rest) if piece]
 
 

@@ -4,8 +4,9 @@ A stream prepares samples in the order of the mixture and keeps those that do no
 that has waited longest and, of all combinations of the others, one that fills the row best. Rows are therefore almost
 full whatever the lengths are, no sample waits forever, and all ranks have the same number of rows.
 
-What a stream yields depends only on its state: the next place in the mixture, and the places in its buffer. The state
-after a row travels with the row, so that a resumed run continues with the samples that the stopped one would have used.
+The output of a stream depends only on its state: the next position in the mixture, and the positions in its buffer.
+The state after a row is passed on with the row, so that a resumed run continues with the samples that the stopped one
+would have used.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from emotion_qwen.data.packing import concatenated, packed, with_boundaries
 from emotion_qwen.errors import DataError
 
 BUFFERED_ROWS = 4
-"""Rows that the buffer of a stream can fill: more leave fewer gaps and take more memory."""
+"""Number of rows that the buffer of a stream can fill: more leave fewer gaps and take more memory."""
 MOST_BUFFERED = 256
 """Samples in a buffer, however short."""
 BLOCK = 8
 """Consecutive places that one stream reads, so that each stream has the parts of the mixture in their shares."""
 STATE = "stream"
-"""Name under which a row carries the state of its stream."""
+"""Key of the state of a stream in its rows."""
 
 
 @dataclass

@@ -63,7 +63,7 @@ def read_own_rows(path: Path, columns: Sequence[str], texts: Sequence[str]) -> l
     Args:
         path: of the file.
         columns: required columns, which are read.
-        texts: those of them that hold a text in every row.
+        texts: those of them that contain a text in every row.
 
     Raises:
         DataError: it cannot be read as Parquet, lacks a column, or a row has no text where one is required.

@@ -11,9 +11,9 @@ from emotion_qwen.processing.encoded import MediumTokens
 TOKENS = 16_384
 """Approximate maximum number of tokens per batch of the language model, including padding."""
 LONG = 32
-"""Tokens from which on a visual of several views passes the language model only once."""
+"""Number of tokens from which a visual of several views is processed by the language model only once."""
 SHARED = 8
-"""Factor by which views that share a visual may exceed `TOKENS`: only their caches hold it several times."""
+"""Factor by which views that share a visual may exceed `TOKENS`: only their caches contain it several times."""
 
 
 def per_view(value: str | Sequence[str], count: int, what: str) -> list[str]:
@@ -29,7 +29,7 @@ def per_view(value: str | Sequence[str], count: int, what: str) -> list[str]:
 
 
 def by_visual(views: Sequence[Sequence[Part]]) -> Iterator[tuple[list[int], list[MediumTokens] | None]]:
-    """Divide encoded views into groups whose visuals pass the language model once each, and the others.
+    """Divide encoded views into groups whose visuals are processed by the language model once each, and the others.
 
     The visuals of a group have the same kind, grid and time per patch, so that their prompts begin with equal tokens.
 
@@ -49,7 +49,7 @@ def by_visual(views: Sequence[Sequence[Part]]) -> Iterator[tuple[list[int], list
         yield others, None
     for rows in groups:
         first = {id(medium_of(views[row][0])): row for row in reversed(rows)}
-        rows.sort(key=lambda row: first[id(medium_of(views[row][0]))])  # views of a visual stand side by side
+        rows.sort(key=lambda row: first[id(medium_of(views[row][0]))])  # views of a visual are adjacent
         yield rows, [medium_of(views[row][0]) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""The reliability of each channel of a model: a temperature fitted on validation data, stored beside the weights.
+"""The reliability of each channel of a model: a temperature fitted on validation data, stored next to the weights.
 
 The scores of a channel are divided by its temperature before the softmax. An overconfident channel gets a high
 temperature, which makes its shares nearly equal. Channels are combined by multiplying their shares and normalising (a
@@ -37,7 +37,7 @@ class ChannelFit:
         after: the same with a temperature fitted on the other half of the items.
         items: number of distinct items.
         tasks: the tasks of the fit, equally weighted.
-        biases: concept of a label -> what is added to its score before the division; others have 0.
+        biases: concept of a label -> value added to its score before the division; 0 for all others.
     """
 
     temperature: float
@@ -116,7 +116,7 @@ class Calibration:
         return fit.temperature if fit else None
 
     def biases(self, channel: str, labels: Sequence[str]) -> np.ndarray:
-        """Return (K,) what is added to the scores of K labels of a channel; zeros for unknown labels and channels."""
+        """Return (K,) additions to the scores of K labels of a channel; zeros for unknown labels and channels."""
         fit, concepts = self._fit_of(channel), concept_of_word()
         known = fit.biases if fit else {}
         return np.array([known.get(concepts.get(label.lower(), label), 0.0) for label in labels])

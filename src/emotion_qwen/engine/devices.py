@@ -42,7 +42,7 @@ def is_divided(name: str, folder: Path, dtype: torch.dtype) -> bool:
         dtype: in which it is loaded.
 
     Raises:
-        SettingsError: it was requested, and there are no two GPUs.
+        SettingsError: it was requested, and there are fewer than two GPUs.
     """
     count = torch.cuda.device_count()
     if name == BALANCED and count < 2:

@@ -1,8 +1,8 @@
-"""Draw several answers to each of some prompts, and compute the log-likelihoods of given answers with gradients.
+"""Sample several answers to each prompt, and compute the log-likelihoods of given answers with gradients.
 
-Both work on encoded media, and each prompt passes the language model once for all of its answers: its cache is copied
-for drawing, and for the log-likelihoods the answers are branches of one sequence that do not attend to each other, as
-in `scoring`.
+Both work on encoded media, and the language model processes each prompt once for all of its answers: its cache is
+copied for sampling, and for the log-likelihoods the answers are branches of one sequence that do not attend to each
+other, as in `scoring`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Encode the media of views: every distinct picture, video and sound is turned into language-model tokens once.
 
 A view is the input of a question: one message part (a picture, a video, a sound, a text) or several, of which at most
-one is a visual. The same medium is often part of several views (with and without words); it passes the encoders once,
+one is a visual. The same medium is often part of several views (with and without words); it is encoded once,
 in a batch with other media of its kind.
 """
 

@@ -1,17 +1,17 @@
-"""A vision model behind an OpenAI-compatible service, in the place of a loaded one.
+"""A vision model behind an OpenAI-compatible service, used in place of a loaded one.
 
-The service gets the same crops, words and questions as a local model. How the shares of labels are measured depends on
-what the service gives, and is tried once per run, in this order:
+The service gets the same crops, words and questions as a local model. The method of measuring the shares of labels
+depends on what the service provides and is determined once per run, in this order:
 
 - "answers": the log-likelihood of every label as a continuation of the prompt, from the log-probabilities of prompt
   tokens (`prompt_logprobs` with `continue_final_message`, as vLLM and our own server have them), or of a candidate for
   the first token that is the whole label. Exact.
 - "first token": the log-probabilities of the first token of one answer (`top_logprobs`). Each candidate token belongs
-  to the labels that begin with it; where several labels begin alike, the next way is used.
+  to the labels that begin with it; if several labels begin alike, the next method is used.
 - "repeated": a label is requested `REPEATED` times at temperature 1 and counted.
 
-A service of this package tells what its model was trained for, its calibration and its budgets; they are used as with
-the model itself.
+A service of this package provides its model's training facts, calibration and budgets; they are used as with the
+model itself.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 CONCURRENCY = 8
 """Number of concurrent requests."""
 REPEATED = 8
-"""Answers that are counted if a service gives no log-probabilities."""
+"""Number of answers that are counted if a service provides no log-probabilities."""
 TOP = (20, 5)
 """Numbers of candidate tokens to ask for: OpenAI's maximum, and that of some other services."""
 REMEMBERED = 20_000
 """Maximum number of replies that are kept."""
 OTHERS = {"person_frames": 4, "max_frames": FRAMES, "capture_strength": 0.0}
-"""Clip settings for services of others: few pictures, since each costs, and none with a washed-out background, which
-only models of this package were trained on."""
+"""Clip settings for other services: few pictures, since each has a cost, and none with a washed-out background, on
+which only models of this package were trained."""
 
 
 @dataclass(frozen=True)
 class EndpointProcessor:
-    """What the preparation of clips needs to know of the model behind a service."""
+    """Properties of the model behind a service that the preparation of clips needs."""
 
     settings: ClipSettings
     factor: int
@@ -68,7 +68,7 @@ class EndpointProcessor:
 
 
 class PlainEncoder:
-    """Leaves media as they are, because the service encodes them."""
+    """Leaves media unchanged, because the service encodes them."""
 
     def views(self, views: Sequence[View]) -> list[list[Part]]:
         """Return the views as lists of parts."""
@@ -80,7 +80,7 @@ class PlainEncoder:
 
 @dataclass
 class Spent:
-    """What was asked of a service so far; tokens are those of prompts and answers, as far as it reports them."""
+    """Requests to a service so far; tokens are those of prompts and answers, as far as it reports them."""
 
     requests: int = 0
     tokens: int = 0
@@ -88,7 +88,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class ServedFacts:
-    """What a service of this package says of its model; empty for others."""
+    """Information from a service of this package about its model; empty for others."""
 
     ours: bool = False
     clip_settings: Mapping[str, Any] = field(default_factory=lambda: dict(OTHERS))
@@ -117,7 +117,7 @@ class ServedFacts:
 
 
 class EndpointEngine(Engine):
-    """See the module; `Engine` says what the methods do. There are no features, gates and facial actions.
+    """See the module; the methods are described in `Engine`. There are no features, gates and facial actions.
 
     Args:
         client: of the model.
@@ -149,7 +149,7 @@ class EndpointEngine(Engine):
         )
         self.pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
         self.way: str | None = None
-        """How shares are measured, once it is known."""
+        """The method of measuring shares, once it is known."""
         self._top = 0
         self._lengths: dict[str, int] = {}  # answer -> its number of tokens
         self._answered: dict[str, Reply] = {}  # a failed clip is asked about again alone; nothing is paid twice
@@ -167,7 +167,7 @@ class EndpointEngine(Engine):
 
     @property
     def device(self) -> torch.device:
-        """The device of what is computed here."""
+        """The device of computations done here."""
         return torch.device("cpu")
 
     @property
@@ -177,15 +177,15 @@ class EndpointEngine(Engine):
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The calibration that the service gives; empty for services of others."""
+        """The calibration that the service provides; empty for other services."""
         return self.served.calibration
 
     def training_facts(self) -> dict[str, Any]:
-        """Return the training facts that the service gives; of others, that their scores are plain likelihoods."""
+        """Return the service's training facts; for other services, that their scores are plain likelihoods."""
         return {name: value for name, value in self.served.training_facts.items() if name != "facial_actions"}
 
     def provenance(self) -> dict[str, Any]:
-        """Return the model's name, and what is known of its weights."""
+        """Return the model's name and the known facts about its weights."""
         known = self.served.weights or hashlib.sha256(self.name.encode()).hexdigest()[:16]
         return {"model": self.name, "weights": known, "dtype": ""}
 
@@ -212,7 +212,7 @@ class EndpointEngine(Engine):
         )
 
     def encoder(self) -> Any:
-        """Return an encoder that leaves media as they are."""
+        """Return an encoder that leaves media unchanged."""
         return PlainEncoder()
 
     # --- text --------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class EndpointEngine(Engine):
         """Score the likelihood of each answer for each view; see `Engine.score` and the module.
 
         Returns:
-            Scores whose number of tokens is 1 where the service does not tell it; gates are zeros, `hidden` is (V, 0).
+            Scores whose number of tokens is 1 if the service does not report it; gates are zeros, `hidden` is (V, 0).
 
         Raises:
             InferenceError, CallError: as of `write`.
@@ -273,7 +273,7 @@ class EndpointEngine(Engine):
         return WordScores(scores, lengths, torch.zeros(len(views), 2), torch.zeros(len(views), 0))
 
     def _probe(self) -> str:
-        """Find out with a few short requests what the service gives."""
+        """Determine with a few short requests what the service provides."""
         question = [{"role": "user", "content": "Is the sky blue? Answer yes or no."}]
         exact = False
         with suppress(InferenceError):
@@ -301,7 +301,7 @@ class EndpointEngine(Engine):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (V, L) log-likelihoods of the answers, and (L,) their numbers of tokens.
 
-        An answer of one token that is among the candidates for the first token is not asked about any further.
+        No further request is made for an answer of one token that is among the candidates for the first token.
         """
         begun = self._all([self._beginning(messages) for messages in conversations], 1)
         first = [(0, column) for column, answer in enumerate(answers) if answer not in self._lengths]
@@ -334,7 +334,7 @@ class EndpointEngine(Engine):
             tokens = (reply.body.get("prompt_logprobs") or [])[begin:]
             if not begin or not tokens or not all(isinstance(token, dict) and token for token in tokens):
                 raise InferenceError(f"{self.name}: no log-probabilities of the answer in a reply; ask again")
-            # The entry of a token holds the token itself first, then likelier ones if they were requested.
+            # The entry of a token contains the token itself first, then likelier ones if they were requested.
             total = sum(float(next(iter(token.values()))["logprob"]) for token in tokens)
             scores[row, column] = total, len(tokens)
         return scores

@@ -174,13 +174,13 @@ class Engine:
         return facts
 
     def training_facts(self) -> dict[str, Any]:
-        """Read `training_facts.json` beside the weights (label sets trained for, figures); empty if there is none."""
+        """Read `training_facts.json` next to the weights (label sets trained for, figures); empty if there is none."""
         path = self.folder / "training_facts.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The calibration stored beside the weights; empty if the model was never calibrated.
+        """The calibration stored next to the weights; empty if the model was never calibrated.
 
         Raises:
             CheckpointError: the file is damaged; see `Calibration.read`.
@@ -265,7 +265,7 @@ class Engine:
         """Score plain texts as continuations of others, without chat template and media.
 
         Args:
-            beginnings: V texts. Where one is empty, the first token of the continuation stands for it and is not
+            beginnings: V texts. Where one is empty, the first token of the continuation takes its place and is not
                 scored, because nothing precedes it.
             continuations: V texts, each with the blank that separates it from its beginning.
 

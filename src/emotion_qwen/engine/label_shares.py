@@ -1,4 +1,4 @@
-"""Shares of labels from what services give: candidates for the first token of an answer, or answers in words."""
+"""Shares of labels from the data of services: candidates for the first token of an answer, or answers in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute matrix products with the widest kernels of the processor, at full precision.
+"""Compute matrix products with the widest kernels of the CPU, at full precision.
 
 On a CPU, PyTorch multiplies fp32 matrices with MKL, which uses only 256-bit kernels on AMD processors. oneDNN, which is
 part of the same PyTorch, uses 512-bit kernels: 220 instead of 105 GFLOP/s on one core of an EPYC with AVX-512. PyTorch

@@ -1,9 +1,9 @@
 """Several prompts about one visual, and their answers, as one sequence: the tree of their common beginnings.
 
-The visual has passed the language model and is in a cache. What follows it, the words, the context, the question and
-the answers, differs from prompt to prompt, but begins alike in many of them. Every token of the tree attends to the
-cache and to the tokens before it on its own branch only (SpecInfer, Miao et al., 2024, arXiv:2305.09781, section 4). So
-a common token passes once, no row is filled up to the length of another, and the cache is not copied per prompt.
+The visual has been processed by the language model and is in a cache. The rest (the words, the context, the question
+and the answers) differs between prompts, but often begins alike. Every token of the tree attends to the
+cache and to the tokens before it on its own branch only (SpecInfer, Miao et al., 2024, arXiv:2305.09781, section 4). A
+common token is thus processed once, no row is padded to the length of another, and the cache is not copied per prompt.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 SPARE = 64
-"""Maximum number of tokens that only fill trees up to the largest one that they pass with."""
+"""Maximum number of padding tokens in a group of trees."""
 ROOT = -1
 Tokens = Sequence[int]
 
@@ -69,7 +69,7 @@ class PromptTree:
         return self._children[key]
 
     def visible(self, length: int) -> np.ndarray:
-        """Return (length, length) bool, which tokens each token attends to; what only fills up sees itself."""
+        """Return (length, length) bool, which tokens each token attends to; padding attends to itself."""
         seen = np.eye(length, dtype=bool)
         for place, parent in enumerate(self.parents):
             if parent != ROOT:
@@ -79,7 +79,7 @@ class PromptTree:
 
 @dataclass(frozen=True, eq=False)
 class PromptRest:
-    """What a prompt has after the cached visual.
+    """The part of a prompt after the cached visual.
 
     Attributes:
         tokens: ids.
@@ -98,11 +98,11 @@ def prompt_rests(
     ids: torch.Tensor, starts: torch.Tensor, positions: torch.Tensor, following: torch.Tensor,
     audio: tuple[int | None, Sequence[torch.Tensor]],
 ) -> Iterator[PromptRest]:  # fmt: skip
-    """Cut what is not cached from prompts that are padded on the left.
+    """Extract the uncached part of prompts that are padded on the left.
 
     Args:
         ids: (B, L).
-        starts: (B,) first column that the cache does not hold.
+        starts: (B,) first column that is not in the cache.
         positions: (3, B, L).
         following: (B, 1) position of the first token of an answer.
         audio: the id of a sound's placeholder, and the encoded sounds of all prompts in order.
@@ -118,7 +118,7 @@ def prompt_rests(
 
 
 def alike(trees: Sequence[PromptTree]) -> Iterator[list[int]]:
-    """Divide trees into groups of similar size, which pass together."""
+    """Divide trees into groups of similar size, which are processed together."""
     order = sorted(range(len(trees)), key=lambda place: len(trees[place].tokens))
     group: list[int] = []
     for place in order:
@@ -136,7 +136,7 @@ class TreeBatch:
     """Trees of similar size as tensors: T trees, at most Q tokens each.
 
     Attributes:
-        ids: (T, Q), filled up on the right.
+        ids: (T, Q), padded on the right.
         positions: (3, T, Q).
         visible: (T, Q, Q) bool, which tokens of the tree each token attends to.
     """

@@ -1,10 +1,10 @@
 """Compute log-likelihoods of given answers with as few tokens through the language model as possible.
 
 The prompts of a batch start with the same text: the system message and, if it precedes the media, the question. This
-prefix passes the language model once, and every row continues from a copy of its cache. If several prompts are about
-one visual, the prefix includes it and passes once per visual, and its prompts and answers follow as one tree
-(`prompt_trees`). Elsewhere, answers of several tokens pass together, as branches of one sequence that do not attend to
-each other.
+prefix is processed by the language model once, and every row continues from a copy of its cache. If several prompts
+are about one visual, the prefix includes it and is processed once per visual, and its prompts and answers follow as
+one tree (`prompt_trees`). Otherwise, answers of several tokens are processed together, as branches of one sequence
+that do not attend to each other.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from emotion_qwen.model.positions import AUDIO, IMAGE, TEXT, VIDEO
 LEAST = 4
 """Minimum length in tokens of a shared prefix that is computed separately."""
 SHORT = 512
-"""Maximum number of tokens of visuals whose common text passes apart."""
+"""Maximum number of tokens of visuals whose common text is processed separately."""
 POSITIONS = 1024
-"""Maximum number of positions whose logits over the whole vocabulary are held in memory together."""
+"""Maximum number of positions whose logits over the whole vocabulary are in memory together."""
 Tokens = Sequence[int]
 
 
@@ -129,11 +129,11 @@ class AnswerScorer:
         if shared:
             beginning, places = self._begun(ids, mask, shared, positions, encoded, None)
             cache = _rows_of(beginning, places)
-        begins = (mask == 0).sum(1, keepdim=True) + shared  # first column of each row that the cache does not hold
+        begins = (mask == 0).sum(1, keepdim=True) + shared  # first column of each row that is not in the cache
         fresh = (torch.arange(ids.shape[1], device=ids.device) >= begins).to(mask.dtype)[:, shared:]
         visible = torch.cat([mask.new_ones(len(ids), shared), fresh], dim=1)
         continues = any(len(answer) > 1 for row in answers for answer in row)
-        # What a copy of the cache holds stands masked in front of shorter rows, and must not ask for a visual.
+        # The content of a cache copy is masked in front of shorter rows, and must not ask for a visual.
         rest = ids[:, shared:].where(fresh.bool(), ids[:, -1:])
         prompt = self.model.model(
             input_ids=rest, attention_mask=visible, position_ids=positions[:, :, shared:],
@@ -204,7 +204,7 @@ class AnswerScorer:
         return self._beginning[2], [row_of[id(visual)] for visual in shown]
 
     def _text_before(self, beginning: torch.Tensor, rows: int) -> int:
-        """Return the length of the text before several short visuals, if its pass of its own saves enough; else 0."""
+        """Return the length of the text before several short visuals if computing it once saves enough; else 0."""
         (starts,) = (beginning == self.model.config.vision_start_token_id).nonzero(as_tuple=True)
         length = int(starts[0]) if len(starts) else 0
         # Continuing a cache needs a mask, which costs more than it saves if the visual is long.
@@ -213,7 +213,7 @@ class AnswerScorer:
     def _extend(
         self, cache: Cache, ids: torch.Tensor, positions: torch.Tensor, media: dict[str, Any] | None = None
     ) -> None:
-        """Pass (B, L) tokens without padding, and add them to the cache."""
+        """Process (B, L) tokens without padding, and add them to the cache."""
         rows, length = ids.shape
         self.model.model(
             input_ids=ids, attention_mask=ids.new_ones(rows, cache.get_seq_length() + length), position_ids=positions,
@@ -289,7 +289,7 @@ class AnswerScorer:
         flat = _padded([[token for answer in row for token in answer[:-1]] for row in answers], device)
         targets = _padded([[token for answer in row for token in answer[1:]] for row in answers], device)
         depth = _padded([[place for answer in row for place in range(len(answer) - 1)] for row in answers], device)
-        # What only fills a row up belongs to an answer behind the last, whose sum is thrown away.
+        # Padding belongs to an answer after the last one, whose sum is discarded.
         owners = [[number for number, answer in enumerate(row) for _ in answer[1:]] for row in answers]
         owner = _padded(owners, device, most)
         branch = (owner[:, :, None] == owner[:, None]) & (depth[:, :, None] >= depth[:, None])
@@ -320,7 +320,7 @@ class AnswerScorer:
 def by_row(
     rows: Sequence[int], output: BatchScores, words: Sequence[Sequence[Tokens]], gates: Sequence[list[float]]
 ) -> dict[int, AnswerScores]:
-    """Return the scores of a batch by row, without what fills up the rows with fewer answers."""
+    """Return the scores of a batch by row, without the padding of rows with fewer answers."""
     assert output.greedy is not None
     likelihoods, greedy = output.log_likelihood.tolist(), output.greedy.tolist()
     return {
@@ -330,7 +330,7 @@ def by_row(
 
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device, value: int = 0) -> torch.Tensor:
-    """Return rows of unequal lengths as one tensor, filled up on the right."""
+    """Return rows of unequal lengths as one tensor, padded on the right."""
     return pad_sequence([torch.tensor(row, dtype=torch.long, device=device) for row in rows], True, value)
 
 

@@ -14,8 +14,8 @@ from llguidance import LLTokenizer, TokenizerWrapper
 
 from emotion_qwen.errors import SettingsError
 
-# Bytes of texts in UTF-8. Control characters and the lead bytes of planes that hold no character (F1, F2) are not among
-# them: SmolLM2's tokenizer, for one, has no tokens for them.
+# Bytes of texts in UTF-8. Control characters and the lead bytes of planes without characters (F1, F2) are not included:
+# SmolLM2's tokenizer, for example, has no tokens for them.
 NEEDED = (0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF1), 0xF3, 0xF4)
 
 

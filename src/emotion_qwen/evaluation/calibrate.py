@@ -2,10 +2,10 @@
 
 Temperature scaling (Guo et al., ICML 2017) divides the scores before the softmax by one number; the order of the labels
 is unchanged. Here every channel has its own temperature, fitted by likelihood on validation items of several tasks that
-have this channel alone, each task with the same weight. A temperature is only as good as its tasks: recordings like
-those in training make a channel look better than it is, so the default tasks for sound and words are from sources that
-nano was not trained on. The calibration error is that of either half of the items under a temperature fitted on the
-other half.
+have this channel alone, each task with the same weight. A temperature is only as good as its tasks: recordings similar
+to those in training make a channel look better than it is, so the default tasks for sound and words are from sources
+that nano was not trained on. The calibration error is that of either half of the items under a temperature fitted on
+the other half.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def fit_channel(predictions: Mapping[str, Sequence[Prediction]], with_biases: bo
 
 
 def _concepts(lines: Sequence[Prediction]) -> list[str]:
-    """Return the concept of every label of a task; a label that is none stands for itself."""
+    """Return the concept of every label of a task; a label that has none is returned unchanged."""
     known = concept_of_word()
     return [known.get(label.lower(), label) for label in _answered(lines)[0].scores or {}]
 

@@ -216,7 +216,8 @@ def speaking(model: str, language: str, folder: Path | None, questions: int, out
     """Measure whether a model speaks with the feeling that it is asked for.
 
     The model answers the same questions in twelve states of valence and arousal. Score: mean cosine between the state
-    and what the verifier reads in the answer, beside the value for randomly drawn states. Refusals count as 0.
+    and what the verifier reads in the answer, with the value for randomly drawn states as a control. Refusals count as
+    0.
     """
     from dataclasses import asdict
 
@@ -339,7 +340,7 @@ def _folders(given: tuple[str, ...]) -> str | dict[str, str] | None:
 
 
 def _load(tasks: str | None) -> list[str]:
-    """Load the tasks of files, so that the predictions of a run or a listing may hold them; return all names given."""
+    """Load the tasks of files, so that predictions of a run or a listing can contain them; return all names given."""
     from emotion_qwen.evaluation.tasks import load_tasks
 
     return [task.name for task in load_tasks(tasks)] if tasks else []

@@ -64,7 +64,7 @@ def labelled_spans(tier: Tier, labels: LabelSet) -> tuple[list[TierSpan], Counte
 
 
 def rated_spans(tier: Tier) -> list[tuple[int, int, float]]:
-    """Read the texts of a tier as numbers; a decimal comma is read, too.
+    """Read the texts of a tier as numbers; a decimal comma is also accepted.
 
     Returns:
         (start, end, number), times in milliseconds.
@@ -91,7 +91,7 @@ def files_of_clips(place: Path, names: Sequence[str]) -> list[Path | None]:
         names: of the clips, without suffix.
 
     Raises:
-        DataError: nothing is there, or one file is given for several clips.
+        DataError: nothing exists there, or one file is given for several clips.
     """
     if place.is_dir():
         files = {

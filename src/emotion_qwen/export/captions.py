@@ -1,4 +1,4 @@
-"""Subtitles (SubRip and WebVTT) that say what people show, or what they say, for any player."""
+"""Subtitles (SubRip and WebVTT) with people's emotions or words, for any player."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _stamp(time: int, mark: str) -> str:
 
 
 def _escaped(line: str, form: str) -> str:
-    """Return a line that players show as it is; an arrow would be read as a time."""
+    """Return a line that players show unchanged; an arrow would be read as a time."""
     return html.escape(line, quote=False) if form == VTT else line.replace("-->", "→")
 
 

@@ -1,4 +1,4 @@
-"""What a table is: columns with unit and meaning, and the rows of a report."""
+"""Definition of a table: columns with unit and meaning, and the rows of a report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Table:
     Attributes:
         name: such as "clips"; of its file or sheet.
         columns: in order.
-        rows: gives the rows of one report, or of a clip that failed; absent keys are missing values.
+        rows: returns the rows of one report, or of a clip that failed; absent keys are missing values.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""ELAN files (EAF): write tiers beside a clip, and read tiers that an annotator made. The format is pympi's matter."""
+"""ELAN files (EAF): write tiers for a clip, and read an annotator's tiers. The format is handled by pympi."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_eaf(path: Path, tiers: Sequence[Tier], media: str, labels: Sequence[st
     Args:
         path: of the file.
         tiers: may be none.
-        media: path of the clip; ELAN looks for its name beside the file.
+        media: path of the clip; ELAN looks for its name next to the file.
         labels: that an annotator can choose from in tiers of emotions.
 
     Raises:

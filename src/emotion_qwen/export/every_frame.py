@@ -47,7 +47,7 @@ def write_every_frame(
     request: Request,
     watch: Callable[[int, int], None] = lambda read, count: None,
 ) -> int:
-    """Write the faces of every frame of a video, with a data dictionary beside the table.
+    """Write the faces of every frame of a video, with a data dictionary next to the table.
 
     Args:
         path: of the table; the file appears when it is complete.
@@ -55,7 +55,7 @@ def write_every_frame(
         video: that was analyzed.
         report: of the video, for the numbers of its people.
         request: of the report.
-        watch: called with the numbers of frames that were read and that there are.
+        watch: called with the number of frames read and the total number.
 
     Returns:
         The number of rows.

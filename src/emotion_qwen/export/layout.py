@@ -22,7 +22,7 @@ _DIRECTIONS = {"pitch": "positive upwards", "roll": "positive clockwise", "yaw":
 
 @dataclass(frozen=True)
 class Layout:
-    """What all tables of an export share.
+    """Settings shared by all tables of an export.
 
     Attributes:
         labels: of all reports, in order of first appearance.
@@ -31,7 +31,7 @@ class Layout:
         shape: `WIDE`: one column per label; `LONG`: one row per label.
         names: given by the user; None without.
         baseline: seconds at the beginning of a person's track whose mean is subtracted; None without.
-        sources: the clips, in order; a clip with two reports stands twice.
+        sources: the clips, in order; a clip with two reports occurs twice.
     """
 
     labels: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Layout:
         """Return the columns of a distribution.
 
         Args:
-            suffixes: of the columns -> what is said of them in the meaning.
+            suffixes: of the columns -> their description in the meaning.
             nouns: name wide columns by emotion, as py-feat does, not by label.
         """
         columns = []
@@ -143,7 +143,7 @@ class Layout:
 def survey(
     entries: Iterable[Entry], shape: str = WIDE, names: PersonNames | None = None, baseline: float | None = None
 ) -> Layout:
-    """Read all reports once to learn which columns their tables need.
+    """Read all reports once to determine the columns of their tables.
 
     Args:
         entries: reports and failures.
@@ -189,7 +189,7 @@ def _noun(label: str) -> str:
 
 @dataclass(frozen=True)
 class PictureScale:
-    """How boxes are written: in pixels where the report knows the size of the picture, else as shares.
+    """Units of boxes: pixels if the report contains the size of the picture, otherwise shares.
 
     Attributes:
         width: of the picture, pixels; 1 where unknown.

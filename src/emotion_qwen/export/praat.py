@@ -1,4 +1,4 @@
-"""Praat files (TextGrid): write tiers, and read those that an annotator made. The format is praatio's matter."""
+"""Praat files (TextGrid): write tiers, and read an annotator's. The format is handled by praatio."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class FailedClip:
 
 
 class ReportFiles:
-    """The reports of files, read again at every iteration and never held together in memory.
+    """The reports of files, read again at every iteration and never in memory together.
 
     Args:
         paths: files of one report, of a list of reports, or of one report per line; or folders with such files.
@@ -52,7 +52,7 @@ class ReportFiles:
         """Yield the reports and failures in order.
 
         Raises:
-            DataError: a file cannot be read, or holds something else.
+            DataError: a file cannot be read, or contains something else.
         """
         self.incomplete = []
         for file in self.files:
@@ -107,7 +107,7 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _value_of(text: str) -> Any:
-    """Return the value of JSON text; None if it is not complete JSON, or holds a number that is not finite."""
+    """Return the value of JSON text; None if it is not complete JSON, or contains a number that is not finite."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -37,7 +37,7 @@ _FORMAT_OF = {suffix.lower(): form for form, suffix in SUFFIXES.items()}
 
 @dataclass(frozen=True)
 class ExportTarget:
-    """Where an export goes.
+    """Destination of an export.
 
     Attributes:
         path: file or folder.
@@ -58,7 +58,7 @@ class ExportTarget:
         Args:
             path: a file if its suffix is that of the format, else a folder.
             form: of `FORMATS`; None takes it from the suffix, and CSV for a folder.
-            tables: of `TABLE_NAMES`; none stands for all, or for `clips` in a file that holds a single table.
+            tables: of `TABLE_NAMES`; none means all, or `clips` in a file that contains a single table.
 
         Raises:
             MissingPackage: for the format.
@@ -85,7 +85,7 @@ class ExportTarget:
         return self.form not in TABLE_FORMATS
 
     def table_paths(self) -> dict[str, Path]:
-        """Return the file of each table, and of the data dictionary beside them."""
+        """Return the file of each table, and of the data dictionary next to them."""
         if self.form == XLSX:
             return dict.fromkeys(self.tables, self.path if self.single else self.path / WORKBOOK)
         if self.single:
@@ -116,14 +116,14 @@ class ExportTarget:
 
 @dataclass
 class Exported:
-    """What was exported.
+    """The result of an export.
 
     Attributes:
         files: that were written.
         clips: number of reports.
         failed: number of clips that could not be analyzed; tables say so in `clips`, tiers leave them out.
         timeless: clips without any span, such as pictures, which have no file of tiers or subtitles.
-        notes: what the user should know.
+        notes: for the user.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -141,7 +141,7 @@ def export_reports(
     Args:
         entries: reports and failures, the same as in the survey of the layout; read once.
         layout: from `layout.survey`.
-        target: where to.
+        target: the destination.
         inputs: files that must not be overwritten.
 
     Raises:

@@ -1,7 +1,7 @@
 """The tables of reports: clips, people, timeline, frames, episodes, movements, cues, channels, words.
 
-Every table says by `file` which clip a row is of, and by `person` (in `frames` by `face_id`) which person. Names of the
-columns of `frames` are those of py-feat and OpenFace where they mean the same.
+In every table, `file` identifies the clip of a row, and `person` (in `frames`, `face_id`) the person. The columns of
+`frames` have the names of py-feat and OpenFace where they mean the same.
 """
 
 from __future__ import annotations

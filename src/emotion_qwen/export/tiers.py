@@ -9,7 +9,7 @@ from emotion_qwen.export.names import PersonNames
 from emotion_qwen.records import EmotionReport, Person
 
 EMOTION, WORDS, VOICE, MOVEMENT = "emotion", "words", "voice", "movement"
-"""Kinds of tiers: labels of episodes; words that are said; what the voice does; movements of a face."""
+"""Kinds of tiers: labels of episodes, spoken words, claims about the voice, movements of a face."""
 SHORTEST = 0.04
 """Seconds of a movement in a single frame, where the rate of the analyzed frames is not known."""
 
@@ -31,7 +31,7 @@ class Tier:
         name: unique within its file.
         kind: of `EMOTION`, `WORDS`, `VOICE` and `MOVEMENT`.
         spans: in order of time, without overlap.
-        person: whom it is about; "" for the whole clip.
+        person: the person concerned; "" for the whole clip.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Tier:
 def report_tiers(report: EmotionReport, names: PersonNames | None = None) -> list[Tier]:
     """Return the tiers of a report: the clip's episodes, those of each person, words, voice, and movements of faces.
 
-    Spans that overlap, such as two subtitles at one time, are divided over several tiers. A picture has none.
+    Overlapping spans, such as two subtitles at one time, are divided among several tiers. A picture has none.
 
     Args:
         report: of a clip.
@@ -72,7 +72,7 @@ def person_tier(report: EmotionReport, person: Person, names: PersonNames | None
 
 
 def clip_end(report: EmotionReport, tiers: Iterable[Tier]) -> int:
-    """Return the end of a clip, milliseconds: the last time that the report knows."""
+    """Return the end of a clip, milliseconds: the last time in the report."""
     seconds = report.provenance.get("seconds") or [0.0]
     return max([milliseconds(seconds[-1]), *(span.end for tier in tiers for span in tier.spans)])
 

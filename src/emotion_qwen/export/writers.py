@@ -87,7 +87,7 @@ def _parquet_file(path: Path, columns: Sequence[TableColumn]) -> Iterator[WriteR
 
 @contextmanager
 def _xlsx_file(path: Path, tables: Sequence[Table]) -> Iterator[dict[str, WriteRow]]:
-    """Write a workbook with a sheet per table and the sheet `dictionary`; yields how to write a row of each table."""
+    """Write a workbook with a sheet per table and the sheet `dictionary`; yields functions that write rows."""
     workbook = optional("openpyxl", EXTRA).Workbook(write_only=True)
     writers = {table.name: _sheet(workbook, table.name, table.columns) for table in tables}
     try:
@@ -103,7 +103,7 @@ def _xlsx_file(path: Path, tables: Sequence[Table]) -> Iterator[dict[str, WriteR
 
 
 def _sheet(workbook: Any, name: str, columns: Sequence[TableColumn]) -> WriteRow:
-    """Add a sheet with its first row; return how to write a row."""
+    """Add a sheet with its first row; return a function that writes a row."""
     openpyxl = optional("openpyxl", EXTRA)
     illegal = optional("openpyxl.cell.cell", EXTRA).ILLEGAL_CHARACTERS_RE
     sheet = workbook.create_sheet(name)
@@ -149,7 +149,7 @@ def table_files(paths: dict[str, Path], form: str, tables: Sequence[Table]) -> I
         tables: those to write.
 
     Yields:
-        How to add the rows of one report or failure.
+        A function that adds the rows of one report or failure.
 
     Raises:
         DataError: an Excel sheet has no room for a table.

@@ -1,4 +1,4 @@
-"""Replay a report as a drawn face: what a person of a clip showed, without the person and without the sound."""
+"""Replay a report as a drawn face: the expressions of a person in a clip, without the person and without the sound."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def write_avatar(
     size: int = SIZE,
     watch: Watch | None = None,
 ) -> None:
-    """Write a video or a page in which a face replays one person of a report beside the timeline of the clip.
+    """Write a video or a page in which a face replays one person of a report with the timeline of the clip.
 
-    While the person is not seen, the picture is empty. No pixel and no sound of the clip is used.
+    While the person is not visible, the picture is empty. No pixels and no sound of the clip are used.
 
     Args:
         report: of a clip or a picture.
@@ -51,7 +51,7 @@ def write_avatar(
             the face in place of the clip.
         person: number of the person; None takes the one that was seen most.
         rig: the face; None is the drawn face.
-        identity: of the face, whoever the person is.
+        identity: of the face, independent of the person.
         size: side of the face's picture, pixels.
         watch: called after each frame of a video.
 

@@ -1,4 +1,4 @@
-"""Render a track and let a model read it: does it see the intended emotion, and if not, what does it see instead?"""
+"""Render a track and have a model read it: does it see the intended emotion, and if not, what does it see instead?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRONG = 0.7
 
 @dataclass(frozen=True)
 class TrackReading:
-    """What a model reads in a rendered track.
+    """A model's reading of a rendered track.
 
     Attributes:
         intended: the emotion of the track.
@@ -90,7 +90,7 @@ def check_track(
 
 
 def peak(track: ExpressionTrack) -> tuple[str, np.ndarray]:
-    """Return the emotion that is intended most, and at most `FRAMES` frames in which it is near its strongest.
+    """Return the emotion that is intended most, and up to `FRAMES` frames in which it is near its maximum.
 
     Raises:
         DataError: no emotion is intended.
@@ -108,7 +108,7 @@ def peak(track: ExpressionTrack) -> tuple[str, np.ndarray]:
 
 
 def explanation(reading: TrackReading) -> list[str]:
-    """Return lines that say whether the model agrees, and if not, what speaks for which reason."""
+    """Return lines that state whether the model agrees and, if not, the likely reason."""
     name = reading.intended
     lines = [f"intended: {name}, mean strength {reading.strength:.2f}"]
     if reading.label is None:

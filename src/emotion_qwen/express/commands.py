@@ -68,7 +68,7 @@ def _face_options(command: Any) -> Any:
 @click.option("--keyframes", type=PATH, default=None, help="JSON list of times with emotions.")
 @click.option("--intensity", type=float, default=1.0, show_default=True, help="Strength, 0 to 1.5.")
 @click.option("--say", metavar="TEXT", default=None, help="English words that the lips say (extra `lips`).")
-@click.option("--sound", type=PATH, default=None, help="A voice that the lips follow; with --say, what it says.")
+@click.option("--sound", type=PATH, default=None, help="A voice that the lips follow; with --say, its words.")
 @click.option(
     "--seconds", type=float, default=None, help="Length; default: of the report, keyframes or speech, otherwise 4."
 )
@@ -176,8 +176,8 @@ def _spoken(options: dict[str, Any], fps: float) -> Visemes | None:
 def _keyframes(
     source: str, options: dict[str, Any], intensity: float, seconds: float | None, visemes: Visemes | None
 ) -> tuple[list[Keyframe], float, dict[str, Any]]:
-    """Return keyframes, length in seconds, and details for the provenance; without `seconds`, all that is spoken has
-    room.
+    """Return keyframes, length in seconds, and details for the provenance; without `seconds`, the length covers
+    everything that is spoken.
     """
     from emotion_qwen.express.motion import held
     from emotion_qwen.express.prototypes import circle_shares, emotion_weights, parse_shares
@@ -208,7 +208,7 @@ def _keyframes(
 
 
 def _faces(generator: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes facial actions of an emotion curve: the table, or one take of a trained generator."""
+    """Return the source of facial actions for an emotion curve: the table, or one take of a trained generator."""
     from emotion_qwen.express.prototypes import expression
 
     if generator == TABLE:
@@ -304,9 +304,9 @@ def import_tracks(kind: str, source: Path, folder: Path, fps: float | None) -> N
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps")
 @_face_options
 def check(track: Path, model: str | None, device: str, identity: str, rig: Path | None) -> int:
-    """Render a track, let a model read it, and say whether it sees the intended emotion.
+    """Render a track, have a model read it, and report whether it reads the intended emotion.
 
-    Exit code 0: it does; 1: it reads another emotion, and the output says what speaks for why.
+    Exit code 0: it does; 1: it reads another emotion, and the output lists the evidence.
     """
     from emotion_qwen.express.check import check_track, explanation
     from emotion_qwen.express.identities import identity_of

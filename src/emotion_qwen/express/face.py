@@ -1,6 +1,6 @@
 """The drawn face: a head of soft vector shapes in depth, moved by the 52 facial actions; works without any other file.
 
-Nothing in it is taken from a person or a scan. Each feature is a curve whose control points move with the actions that
+No part of it is taken from a person or a scan. Each feature is a curve whose control points move with the actions that
 the Facial Action Coding System names for them; wrinkles appear where the skin is compressed.
 """
 
@@ -106,7 +106,7 @@ def drawn_box(head: np.ndarray, size: int = SIZE) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _behind(who: Identity) -> tuple[Shape, ...]:
-    """Return what is behind the face and does not depend on its actions."""
+    """Return the shapes behind the face that do not depend on its actions."""
     return (*_backdrop(who), *back_hair(who), *_body(who), *_ears(who))
 
 

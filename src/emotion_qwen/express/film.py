@@ -95,7 +95,7 @@ def write_pictures(
     watch: Watch | None = None,
     sound: bytes | None = None,
 ) -> None:
-    """Write pictures that were made from a track as a video.
+    """Write pictures made from a track as a video.
 
     Args:
         track: gives the frame rate and the provenance.

@@ -26,7 +26,7 @@ UNREADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, RecursionError, struct.error,
     zipfile.BadZipFile, Image.DecompressionBombError,
 )  # fmt: skip
-"""What a file may cause whose values have other types, sizes or references than its format says."""
+"""Errors that a file may cause if its values have different types, sizes or references from those of its format."""
 TRIANGLES = 4
 GAMMA = 2.2
 """Exponent between the linear colours of glTF and those of a picture."""
@@ -258,7 +258,7 @@ class GltfFile:
 
 
 def _buffer(path: Path, entry: dict[str, Any], binary: bytes) -> bytes:
-    """Return the content of a buffer: of the file itself, of its URI, or of a file beside it.
+    """Return the content of a buffer: of the file itself, of its URI, or of a file next to it.
 
     Raises:
         MediaError: the buffer is elsewhere, or cannot be decoded.

@@ -10,7 +10,7 @@ from emotion_qwen.express.scene import Colour
 
 @dataclass(frozen=True)
 class Identity:
-    """What does not move in a drawn face.
+    """The fixed features of a drawn face.
 
     Attributes:
         skin: base colour; shadows and highlights are derived from it.
@@ -67,7 +67,7 @@ def identity_of(name: str) -> Identity:
     """Return an identity of the drawn face.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: there is none with that name.
     """
     if name not in IDENTITIES:
         raise SettingsError(unknown_choice("identity", name, IDENTITIES))

@@ -1,6 +1,6 @@
-"""Read recorded facial actions of others as expression tracks: Live Link Face, BEAT, Express4D.
+"""Read facial actions recorded by others as expression tracks: Live Link Face, BEAT, Express4D.
 
-What is read was measured on a person, so a track made from it is personal data of that person; its provenance says so.
+The data were measured on a person, so a track made from them is personal data of that person; its provenance says so.
 No file is unpickled.
 """
 
@@ -32,7 +32,7 @@ from emotion_qwen.files import files_below
 RATES = (24.0, 25.0, 30.0, 50.0, 60.0, 120.0)
 """Frame rates that a timecode may count in."""
 TOLERANCE = 0.05
-"""How far a measured strength may lie outside 0 to 1; it is clipped. Trackers overshoot a little."""
+"""How far a measured strength may be outside 0 to 1; it is clipped. Trackers overshoot slightly."""
 MOST_BYTES = 256 * 2**20
 """Largest file that is read; ten minutes at 120 frames per second have less than a fifth of it."""
 LONGEST_GAP = 0.5
@@ -55,7 +55,7 @@ def find_recordings(kind: str, source: Path) -> list[Path]:
 
     Raises:
         SettingsError: the kind is unknown.
-        DataError: the source does not exist, or holds no such file.
+        DataError: the source does not exist, or contains no such file.
     """
     if kind not in SUFFIXES:
         raise SettingsError(unknown_choice("kind of recording", kind, SUFFIXES))
@@ -75,12 +75,12 @@ def read_recording(kind: str, path: Path, fps: float | None = None) -> Expressio
     Args:
         kind: a key of `SUFFIXES`.
         path: of the file.
-        fps: frame rate of the recording, where its file does not say it or says it wrong; None takes that of the file
-            or of the data set.
+        fps: frame rate of the recording, if its file does not state it or states a wrong one; None uses that of the
+            file or of the data set.
 
     Raises:
         SettingsError: the kind is unknown, or the frame rate is out of range.
-        DataError: the file cannot be read, or holds something else; one line names the first fault.
+        DataError: the file cannot be read, or contains something else; one line names the first fault.
     """
     if kind not in SUFFIXES:
         raise SettingsError(unknown_choice("kind of recording", kind, SUFFIXES))
@@ -132,10 +132,10 @@ def _read_live_link(path: Path, fps: float | None) -> ExpressionTrack:
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """Return the place of each channel and head angle in the header of a CSV.
+    """Return the index of each channel and head angle in the header of a CSV.
 
     Raises:
-        DataError: the header is another one.
+        DataError: the header is a different one.
     """
     names = [name.strip() for name in header]
     wanted = {name[0].lower() + name[1:]: name.lower() for name in HEADER[2 : 2 + len(CHANNELS) + 3]}
@@ -167,7 +167,7 @@ def _timecode(text: str, number: int) -> tuple[int, float]:
 def _times(codes: list[tuple[int, float]], fps: float | None) -> tuple[np.ndarray, float]:
     """Return the time of each frame (T,) in seconds from the first, and the frame rate.
 
-    A timecode counts frames within a second; how many make one is the smallest usual rate above all counts.
+    A timecode counts frames within a second; their number per second is the smallest usual rate above all counts.
 
     Raises:
         DataError: the times do not ascend.
@@ -288,11 +288,11 @@ def _track(columns: dict[str, np.ndarray], fps: float, source: str, path: Path, 
 def import_recordings(
     kind: str, source: Path, fps: float | None = None
 ) -> Iterator[tuple[Path, ExpressionTrack | str]]:
-    """Yield each file of a source with its track, or with the line that says why it is refused.
+    """Yield each file of a source with its track, or with a line that states why it is refused.
 
     Raises:
         SettingsError: the kind is unknown, or the frame rate is out of range.
-        DataError: the source does not exist or holds no file of the kind.
+        DataError: the source does not exist or contains no file of the kind.
     """
     for path in find_recordings(kind, source):
         try:

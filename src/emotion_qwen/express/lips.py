@@ -1,7 +1,7 @@
 """Put lips that speak into a track of an emotion.
 
-Which movements of the mouth belong to speech and which to the emotion follows what the Facial Action Coding System says
-about a speaking face (Ekman, Friesen and Hager, *FACS Manual*, 2002, chapter 11, and the instructions of its Final
+The division of mouth movements between speech and emotion follows the Facial Action Coding System's rules
+for a speaking face (Ekman, Friesen and Hager, *FACS Manual*, 2002, chapter 11, and the instructions of its Final
 Test): parted lips and the jaw (AU 25 to 27) are counted as speech; AU 10, 14, 16 to 18, 20 and 22 to 24 are an emotion
 if they last longer than a syllable; corners of the mouth that are drawn up or down (AU 12, 15) are an emotion.
 
@@ -30,13 +30,13 @@ from emotion_qwen.express.visemes import REST, SEAL, Visemes
 SPEECH = ("jaw", "mouthClose", "tongueOut")
 APART = ("mouthUpperUp", "mouthLowerDown")
 TOGETHER = ("mouthPress", "mouthRoll", "mouthShrug", "mouthPucker", "mouthFunnel")
-"""Beginnings of names of facial actions: those of speech, those that draw the lips apart, those that press them."""
+"""Prefixes of facial actions: those of speech, those that draw the lips apart, and those that press them."""
 BRIDGED = 0.3
-"""Seconds of rest between two sounds below which the face goes on speaking; our choice."""
+"""Seconds of rest between two sounds below which the face continues to speak; our choice."""
 CLEAR = 0.3
 """Share of mouth shapes other than rest from which a face speaks in full; our choice."""
 RELEASE = 0.15
-"""Seconds in which the mouth comes to rest where a sound breaks off."""
+"""Seconds in which the mouth comes to rest when a sound ends abruptly."""
 
 
 def with_lips(track: ExpressionTrack, visemes: Visemes) -> ExpressionTrack:
@@ -73,7 +73,7 @@ def with_lips(track: ExpressionTrack, visemes: Visemes) -> ExpressionTrack:
 
 
 def speaking(moving: np.ndarray, fps: float) -> np.ndarray:
-    """Return how far a face is speaking, (T,) 0 to 1, without short pauses.
+    """Return the degree to which a face is speaking, (T,) 0 to 1, ignoring short pauses.
 
     Args:
         moving: (T,) share of mouth shapes other than rest.

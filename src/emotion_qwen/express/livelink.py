@@ -20,7 +20,7 @@ HEADER = (
     *("HeadYaw", "HeadPitch", "HeadRoll"),
     *(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll")),
 )
-"""Columns; the app counts the nine angles as blend shapes, too."""
+"""Columns; the app also counts the nine angles as blend shapes."""
 
 
 def live_link_csv(track: ExpressionTrack) -> str:
@@ -36,7 +36,7 @@ def live_link_csv(track: ExpressionTrack) -> str:
 
 
 def write_live_link(track: ExpressionTrack, path: Path) -> None:
-    """Write a track as CSV, and its provenance beside it in `NAME.provenance.json`, because CSV has no metadata.
+    """Write a track as CSV, and its provenance in `NAME.provenance.json` next to it, because CSV has no metadata.
 
     Raises:
         StorageError: a file cannot be written.

@@ -1,6 +1,6 @@
 """The marks of generated media: a word in the corner of a picture, and the provenance as JSON in a file's metadata.
 
-Regulation (EU) 2024/1689 (AI Act), article 50, asks for both: people must be able to see that a face is generated, and
+Regulation (EU) 2024/1689 (AI Act), article 50, requires both: people must be able to see that a face is generated, and
 machines must be able to detect it.
 """
 

@@ -1,7 +1,7 @@
-"""Heads as triangle meshes with a morph per facial action, in the units of the scene, so that all are of one size.
+"""Heads as triangle meshes with a morph per facial action, in the units of the scene, so that all have the same size.
 
-A mesh from a file has its own units and origin. They are found from its morphs: the lids that close mark the eyes, the
-lips that purse mark the mouth.
+A mesh from a file has its own units and origin. They are determined from its morphs: the closing lids mark the eyes,
+and the pursing lips mark the mouth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from emotion_qwen.express.track import CHANNELS, PLACE
 SKIN, PLAIN, HIDDEN = 0, 1, 2
 """Kinds of triangles: skin, whose colour depends on the identity; of their own colour; transparent, not drawn."""
 EYE_X, EYE_Y, MOUTH_Y = 0.36, 0.22, -0.535
-"""Places of the eyes and the mouth in units of the scene, as in the drawn face."""
+"""Positions of the eyes and the mouth in units of the scene, as in the drawn face."""
 EYE_DEPTH = 0.72
 """z of the lids in units of the scene."""
 FEWEST = 20
@@ -148,7 +148,7 @@ def aligned(vertices: np.ndarray, morphs: np.ndarray, name: str) -> tuple[np.nda
 
 
 def _centre(vertices: np.ndarray, morphs: np.ndarray, channels: tuple[str, ...]) -> np.ndarray | None:
-    """Return the mean place of what the first of these actions that is there moves, weighted by how far it moves."""
+    """Return the mean position of vertices that the first existing action moves, weighted by their movement."""
     for channel in channels:
         moved = np.linalg.norm(morphs[PLACE[channel]], axis=1) ** 2
         if moved.sum() > 0:

@@ -81,7 +81,7 @@ def _start(side: int, background: Colour, glow: _Glow | None) -> np.ndarray:
 
 
 def _kind(shape: Shape) -> tuple[Colour, float, str, str, float]:
-    """Return what neighbouring soft shapes share if they are painted at once; overlaps then do not add up."""
+    """Return the key that neighbouring soft shapes share if they are painted together; overlaps then do not add up."""
     return shape.colour, shape.blur, shape.clip, shape.name, 0.0 if shape.blur else id(shape)
 
 

@@ -1,10 +1,10 @@
 """The seven emotions as facial actions: a hand-written table after the Facial Action Coding System, and its blends.
 
-Which action units belong to an emotion follows the prototypes of Ekman and Friesen's EMFACS and their reviews (Ekman,
-Friesen and Hager, *Facial Action Coding System: Investigator's Guide*, 2002, table 10-1; Matsumoto et al., *Facial
-expressions of emotion*, Handbook of Emotions, 2008). Which blendshapes show an action unit follows the descriptions of
-both (Apple, `ARFaceAnchor.BlendShapeLocation`). The strengths are our choice, made by looking at rendered faces. A
-prototype is how actors show an emotion; people who feel it often show less, or something else.
+The action units of an emotion follow the prototypes of Ekman and Friesen's EMFACS and their reviews (Ekman, Friesen and
+Hager, *Facial Action Coding System: Investigator's Guide*, 2002, table 10-1; Matsumoto et al., *Facial expressions of
+emotion*, Handbook of Emotions, 2008). The blendshapes that show an action unit follow the descriptions of both (Apple,
+`ARFaceAnchor.BlendShapeLocation`). The strengths are our choice, made by looking at rendered faces. A prototype shows
+how actors express an emotion; people who feel it often show less, or something else.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def emotion_weights(shares: Mapping[str, float], intensity: float = 1.0) -> np.n
     """Return the strengths (7,) of a blend.
 
     Args:
-        shares: emotion -> share, 0 to 1, in sum at most 1; what is left is neutral. A word such as "sad" or "joy"
+        shares: emotion -> share, 0 to 1, with a sum of at most 1; the rest is neutral. A word such as "sad" or "joy"
             means its emotion.
         intensity: 0 to 1.5, multiplies the shares of all emotions but neutral.
 
@@ -130,7 +130,7 @@ def parse_shares(text: str) -> dict[str, float]:
     """Read shares such as "sadness:0.6,fear:0.4"; an emotion without a number has the share 1.
 
     Raises:
-        SettingsError: a number cannot be read, or an emotion is there twice.
+        SettingsError: a number cannot be read, or an emotion occurs twice.
     """
     shares: dict[str, float] = {}
     for part in text.split(","):
@@ -175,7 +175,7 @@ def circle_shares(valence: float, arousal: float) -> dict[str, float]:
 def seven_shares(distribution: Mapping[str, float]) -> dict[str, float]:
     """Return shares of `EMOTIONS` that add up to 1, from those of labels of any set.
 
-    A label of a narrower emotion counts for its broader one; a label that has no place among the seven is left out.
+    A label of a narrower emotion counts for its broader one; a label that corresponds to none of the seven is left out.
 
     Raises:
         SettingsError: no label means one of the seven emotions, or a share is not a number.

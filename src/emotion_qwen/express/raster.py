@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCKS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-"""Sides in pixels of the squares over which triangles are tested; a triangle uses the smallest that holds it."""
+"""Sides in pixels of the squares over which triangles are tested; a triangle uses the smallest that contains it."""
 AT_ONCE = 2_000_000
 """Largest number of pixels tested in one step; bounds the memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """What a picture shows of a mesh.
+    """The visible part of a mesh in a picture.
 
     Attributes:
         pixels: (P,) flat indices of the covered pixels.

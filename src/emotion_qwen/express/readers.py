@@ -1,4 +1,4 @@
-"""What a model reads in pictures of one face each: our models, or any Python callable."""
+"""Read emotions in pictures of one face each, with our models or any Python callable."""
 
 from __future__ import annotations
 

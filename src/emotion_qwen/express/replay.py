@@ -1,8 +1,8 @@
-"""A report as a track: what a person of a clip showed, without the person.
+"""A report as a track: the expressions of a person in a clip, without the person.
 
 Where the model measured facial actions, these are replayed; otherwise the shares of emotions over time move the face by
 the hand-written prototypes. The measurements come at the rate at which the clip was analyzed, a few times per second;
-between them the face moves by rule.
+between them, the face moves by rules.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def replay_track(
         report: of a clip or a picture.
         number: of the person, as in the report; None takes the one that was seen most.
         fps: frames per second.
-        intensity: 0 to 1.5, multiplies what was shown.
+        intensity: 0 to 1.5, multiplies the intensity of the report.
         seed: of the motion between measurements, where the model measured no facial actions.
         seconds: length of the track; None takes the clip's, at most `MOST_SECONDS`.
 

@@ -142,7 +142,7 @@ def rotation(head: np.ndarray) -> np.ndarray:
 
 
 def _turned(vertices: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Turn a head above its shoulders, which follow a little."""
+    """Turn a head above its shoulders, which follow slightly."""
     share = np.clip((vertices[:, 1:2] + 1.7) / 0.6, 0, 1)
     share = share * share * (3 - 2 * share)
     body = vertices @ rotation(np.asarray(head) * BODY_SHARE).T
@@ -194,8 +194,8 @@ def skin_colour(places: np.ndarray, frame: np.ndarray, who: Identity) -> np.ndar
 def _texture(frame: bytes, who: Identity) -> np.ndarray:
     """Paint lips and blush at rest, and brows and wrinkles of a frame, (TEXTURE, TEXTURE, 3) uint8.
 
-    What is at rest moves with the mesh; wrinkles are painted where they appear. Hair of the brows moves further than
-    the skin around it, so a part of its motion is painted, too.
+    The parts at rest move with the mesh; wrinkles are painted where they appear. The hair of the brows moves further
+    than the skin around it, so a part of its motion is also painted.
     """
     values = np.frombuffer(frame)
     act, rest, part = Actions(values), Actions(np.zeros(len(CHANNELS))), Actions(values * BROW_SHARE)

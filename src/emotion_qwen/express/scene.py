@@ -124,7 +124,7 @@ def depth(points: np.ndarray) -> np.ndarray:
 
 
 def on_head(points: np.ndarray, raised: float = 0.0) -> np.ndarray:
-    """Return (N, 3) points on the surface of the head, raised from it by so much."""
+    """Return (N, 3) points on the surface of the head, raised from it by the given amount."""
     return at_depth(points, depth(points) + raised)
 
 

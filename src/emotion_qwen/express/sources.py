@@ -1,4 +1,4 @@
-"""What a track can be made from besides emotions in numbers: keyframes in a file, and a text."""
+"""Sources of a track other than emotions in numbers: keyframes in a file, and a text."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ _Strength = Annotated[float, Field(ge=0, le=STRONGEST, allow_inf_nan=False)]
 
 
 class Provenance(BaseModel):
-    """Where a track comes from."""
+    """The origin of a track."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -64,7 +64,7 @@ class Provenance(BaseModel):
     generator: str = f"emotion-qwen {__version__}"
     """The program that made the track, with its version."""
     source: str = ""
-    """What the track was made from, such as "emotion", "va", "text", "report" or "keyframes"."""
+    """The source of the track, such as "emotion", "va", "text", "report" or "keyframes"."""
     details: dict[str, Any] = {}
     """Settings and inputs that give the same track again."""
 

@@ -2,7 +2,7 @@
 
 The package (MIT, numpy only, no downloads) turns spelling into phonemes by a dictionary of a few words and by rules for
 English letters, spreads them over a time by typical durations, and blends the mouth shapes of neighbours; of a sound,
-it measures the loudness alone. It recognises no speech, so the result is a rough approximation of what lips do.
+it measures only the loudness. It does not recognise speech, so the result is a rough approximation of lip movements.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _read_aloud(package: ModuleType, words: Sequence[str]) -> tuple[list[Any], f
 def _anchors(
     package: ModuleType, words: Sequence[str], spans: Sequence[tuple[float, float]], seconds: float
 ) -> list[Any]:
-    """Return which words are spoken in which span of a voice: a word is where the middle of its phonemes falls."""
+    """Return the words spoken in each span of a voice: a word belongs where the middle of its phonemes is."""
     reader = package.G2P()
     counts = np.array([len(reader.word(word)) for word in words], float)
     lengths = np.array([end - start for start, end in spans])
@@ -154,8 +154,8 @@ def _blended(package: ModuleType, segments: Sequence[Any], fps: float) -> np.nda
     """Return the shares of visemes (T, V) for phonemes, each blended into its neighbours.
 
     The package's rules and timings after JALI (Edwards et al., SIGGRAPH 2016) are used, because without them the mouth
-    hangs open at rest and hardly moves within a word. They leave the jaw open under pressed lips, and so the other
-    shapes make room for these here.
+    hangs open at rest and hardly moves within a word. They leave the jaw open under pressed lips, so the other
+    shapes are reduced here in favour of these.
     """
     shares = np.array(package.build_viseme_curves(segments, fps=fps, params=package.CoartParams(jali=True))[1])
     seal = list(package.VISEMES).index(SEAL)
@@ -167,7 +167,7 @@ def _blended(package: ModuleType, segments: Sequence[Any], fps: float) -> np.nda
 
 @contextmanager
 def _as_wav(sound: Path) -> Iterator[tuple[Path, list[tuple[float, float]], float]]:
-    """Give a sound as a WAV file, with the spans in which a voice is active and the length, both in seconds.
+    """Return a sound as a WAV file, with the spans in which a voice is active and the length, both in seconds.
 
     Raises:
         MediaError: the sound cannot be read, or is longer than a track may be.
@@ -205,7 +205,7 @@ def _damped_by(loudness: np.ndarray, shares: np.ndarray, names: Sequence[str]) -
 def _visemes(
     package: ModuleType, shares: np.ndarray, fps: float, seconds: float, sound: bytes | None, details: dict[str, Any]
 ) -> Visemes:
-    """Return visemes of the frames of `seconds`; the mouth at rest takes what is left of each."""
+    """Return visemes of the frames of `seconds`; the mouth at rest takes the remaining share of each."""
     names = tuple(package.VISEMES)
     rest = names.index(REST)
     shares = np.asarray(shares, float)[: max(round(seconds * fps), 1)].clip(0, 1)

@@ -20,7 +20,7 @@ SUFFIXES = (".json", ".csv", ".glb", ".gltf", *ENCODINGS, PAGE, SVG)
 
 
 def check_output(path: Path, rig: Rig) -> None:
-    """Refuse an output whose suffix is unknown, or that the rig cannot give.
+    """Refuse an output whose suffix is unknown, or that the rig cannot produce.
 
     Raises:
         SettingsError: the suffix is none of `SUFFIXES`, or SVG frames of a head from a file.
@@ -49,7 +49,7 @@ def write_output(
         identity: of the face.
         path: the file, or the folder of SVG frames.
         watch: called after each frame of a video or a page.
-        sound: of a video or a page, as WAV; other forms have no place for it.
+        sound: of a video or a page, as WAV; other formats cannot contain it.
 
     Raises:
         MediaError: a video cannot be written.

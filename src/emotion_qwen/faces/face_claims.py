@@ -1,8 +1,8 @@
-"""What may be claimed of a face in words, each claim with the measurement that it can be checked against.
+"""Verbal claims about a face, each with the measurement against which it can be checked.
 
-A face is measured by facial actions (ARKit's blendshapes, 0 to 1) and head angles (degrees). A description may say of
-these what `PHRASES` holds and nothing else, so that every claim can be found in a text again and checked. Between the
-bounds of "there" and "not there" nothing is claimed, because the measurement itself is uncertain by about as much.
+A face is measured by facial actions (ARKit's blendshapes, 0 to 1) and head angles (degrees). A description may
+use only the phrases in `PHRASES` for these, so that every claim can be found in a text and checked. Nothing is claimed
+between the bounds of "present" and "absent", because the measurement itself is uncertain by about as much.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ PHRASES: dict[str, Phrases] = {
     "head tilted left": (("the head is tilted to the left of the picture",), ("头歪向画面左侧",)),
     "head tilted right": (("the head is tilted to the right of the picture",), ("头歪向画面右侧",)),
 }  # fmt: skip
-"""Word -> its phrases in English and in Chinese; no phrase stands within that of another measurement."""
+"""Word -> its phrases in English and in Chinese; no phrase is contained in that of another measurement."""
 NAMES = {word: name for name, scale in SCALES.items() for _, word in scale if word is not None}
 """Word -> the measurement that it is about."""
 PLAIN = ("no smile", "mouth closed", "eyes open", "head forward")
-"""Words that are true of most faces most of the time, which readers need not be told."""
+"""Words that are true of most faces most of the time and are omitted for readers."""
 
 
 def other_side(action: str) -> str:
@@ -112,12 +112,12 @@ def other_side(action: str) -> str:
 
 @dataclass(frozen=True)
 class FaceClaim:
-    """One thing that is true of a face.
+    """A true statement about a face.
 
     Attributes:
         name: the measurement, a key of `SCALES`.
-        word: what is claimed, a key of `PHRASES`.
-        value: what was measured.
+        word: the claim, a key of `PHRASES`.
+        value: the measured value.
     """
 
     name: str
@@ -126,7 +126,7 @@ class FaceClaim:
 
     @property
     def strength(self) -> float:
-        """How far the value lies within the word's interval: 0 at the bound, larger is clearer."""
+        """How far the value is inside the word's interval: 0 at the bound, larger is clearer."""
         low, high = bounds_of(self.word)
         width = abs(high) if math.isinf(low) else abs(low) if math.isinf(high) else high - low
         return min(self.value - low, high - self.value) / max(width, 1e-9)
@@ -163,15 +163,15 @@ def bounds_of(word: str) -> tuple[float, float]:
 
 
 def face_claims(values: Mapping[str, float]) -> list[FaceClaim]:
-    """Return what may be claimed of a face with the given measurements, in the order of `SCALES`."""
+    """Return the claims that may be made about a face with the given measurements, in the order of `SCALES`."""
     words = ((name, face_word(name, values[name])) for name in SCALES if name in values)
     return [FaceClaim(name, word, values[name]) for name, word in words if word is not None]
 
 
 def is_true(word: str, values: Mapping[str, float]) -> bool | None:
-    """Tell whether a word is true of a face; None where it was not measured.
+    """Return whether a word is true of a face; None if it was not measured.
 
-    Of the values beside a word's interval for which nothing is claimed, the nearer half counts as true, up to 0.1 or
+    Of the values next to a word's interval for which nothing is claimed, the nearer half counts as true, up to 0.1 or
     5 degrees.
     """
     name = NAMES[word]
@@ -194,9 +194,10 @@ def claims_in(text: str, language: str = "en") -> list[str]:
 
 
 def unknown_movements(text: str) -> list[str]:
-    """Return what an English text says of a part of the face that is no phrase of `PHRASES`, in lower case.
+    """Return the statements of an English text about parts of the face that are not phrases of `PHRASES`, in lower
+    case.
 
-    A model that mixes phrases says things that nothing measures, such as "the upper lip is pulled down".
+    A model that mixes phrases makes statements that are not measured, such as "the upper lip is pulled down".
     """
     left = text.lower()
     for phrase in _LONGEST_FIRST:

@@ -30,7 +30,7 @@ CHECKED = 3
 """Number of frames of a track, those with the best scores, in which all four quarter turns are examined."""
 UPRIGHT_SCORE, UPRIGHT_STRAIN = 0.6, 8.0
 """A face with at least this score, at most this strain in degrees, and a roll below `LEANING` counts as upright and is
-not examined again. This holds for 87 of 100 validation faces of LFW, RAF-DB, FER+ and FER2013, and for 1 of 300 of
+not examined again. This is true of 87 of 100 validation faces of LFW, RAF-DB, FER+ and FER2013, and of 1 of 300 of
 the same faces in quarter turns."""
 UPRIGHT = 0.05
 """Bonus of the unrotated picture over its quarter turns, as most pictures are upright."""

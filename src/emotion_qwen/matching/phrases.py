@@ -1,4 +1,4 @@
-"""Finding fixed phrases in a text: which of the things that may be claimed does it claim?"""
+"""Find fixed phrases in a text, to determine which of the possible claims it makes."""
 
 from __future__ import annotations
 

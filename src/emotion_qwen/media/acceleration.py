@@ -2,8 +2,8 @@
 
 The environment variable `EMOTION_QWEN_HWACCEL` names the kind of device as FFmpeg does: cuda, qsv, vaapi, videotoolbox,
 and so on, with its number if there are several (`cuda:1`). It is inherited by processes that prepare clips. Without
-such a device there is one warning, and videos are decoded on the processor, as are those in a format that the device
-does not know.
+such a device there is one warning, and videos are decoded on the CPU, as are those in a format that the device
+does not support.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 
 VARIABLE = "EMOTION_QWEN_HWACCEL"
 PROBED = "h264"
-"""Codec with which a device is tried; every decoder of a GPU knows it."""
+"""Codec with which a device is tested; every GPU decoder supports it."""
 
 
 def accelerator() -> HWAccel | None:
@@ -29,7 +29,7 @@ def accelerator() -> HWAccel | None:
 
 @cache
 def _is_usable(name: str) -> bool:
-    """Try a device; say so in one line if it cannot be used, and spare the processes that begin later another try."""
+    """Try a device; if it cannot be used, print one line and prevent later processes from trying again."""
     kinds = hwdevices_available()
     try:
         if name.partition(":")[0] not in kinds:

@@ -33,11 +33,12 @@ MEDIA_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 @dataclass(frozen=True)
 class Sources:
-    """What is read in addition to the pictures of a clip.
+    """Sources read in addition to the pictures of a clip.
 
     Attributes:
         sound: read the sound, from the clip's own track or from `audio`. A sound file is then accepted as a clip.
-        words: read the words from `transcript`, else from a subtitle file beside the clip, else from a track inside it.
+        words: read the words from `transcript`, else from a subtitle file next to the clip, else from a track inside
+        it.
         audio: a sound file that replaces the clip's own track; its first sample is at the clip's zero.
         audio_track: index of the sound track, from 0; None is the file's default.
         transcript: a subtitle file, or text without times.
@@ -179,7 +180,7 @@ def _with_speech(clip: Clip, recognizer: Recognizer) -> Clip:
 
 
 def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
-    """Add the words of the transcript, else of a subtitle file beside the clip, else of a track inside it."""
+    """Add the words of the transcript, else of a subtitle file next to the clip, else of a track inside it."""
     beside = sources.transcript or find_subtitles(path)
     length = clip.duration or math.inf
     if beside is not None:
@@ -236,8 +237,8 @@ def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
     """Expand paths, folders and patterns into a list of files, in order and without duplicates.
 
     Args:
-        paths: a file is included whatever its suffix. A folder stands for all files below it with a known media suffix,
-            sorted. A pattern (`*`, `?`, `[...]`, `**`) stands for its matches, sorted.
+        paths: a file is included whatever its suffix. A folder means all files below it with a known media suffix,
+            sorted. A pattern (`*`, `?`, `[...]`, `**`) means its matches, sorted.
         sounds: whether folders include sound files.
 
     Raises:

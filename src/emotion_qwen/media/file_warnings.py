@@ -72,7 +72,7 @@ FILE_WARNINGS: dict[str, str] = {
         "{1} 帧中有 {0} 帧为高动态范围，已转换到标准范围"
     ),
 }
-"""What `media` warns of, `{}` for each value -> the same in Chinese, with the values in order or by number."""
+"""Warning of `media`, with `{}` for each value -> the same in Chinese, with the values in order or by number."""
 
 
 def file_warning(text: str, language: str) -> str:

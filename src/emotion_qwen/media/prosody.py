@@ -62,7 +62,7 @@ def prosody_of(wave: np.ndarray, rate: int) -> Prosody | None:
 
 
 def _peaks(loud: np.ndarray, speech: np.ndarray) -> int:
-    """Count hills of the smoothed loudness that rise 2 dB above the valleys beside them: about one per syllable."""
+    """Count peaks of the smoothed loudness that rise 2 dB above the valleys on either side: about one per syllable."""
     smooth = np.convolve(loud, np.hanning(7) / np.hanning(7).sum(), mode="same")
     count, valley, hill, rising = 0, smooth[0], smooth[0], True
     for value, spoken in zip(smooth, speech, strict=True):

@@ -114,7 +114,8 @@ def read_container_subtitles(path: str | Path, *, origin: float, track: int | No
 
 
 def find_subtitles(path: str | Path) -> Path | None:
-    """Find the subtitle file beside a clip: the clip's name, an optional language and kind, and a subtitle suffix.
+    """Find the subtitle file of a clip in the same folder: the clip's name, an optional language and kind, and a
+    subtitle suffix.
 
     For `clip.mp4` these are `clip.srt`, `clip.mp4.srt`, `clip.en.srt`, `clip.zh-Hans.vtt`, `clip.en.sdh.srt` and the
     like. "Forced" subtitles (foreign passages only) come last. The others are ranked by language (none, English,

@@ -1,6 +1,6 @@
-"""What may be claimed of a voice in words, each claim with the measurement that it can be checked against.
+"""Verbal claims about a voice, each with the measurement against which it can be checked.
 
-A description may say these things of a voice and no others:
+A description may make only these claims about a voice:
 
 | name | unit | what is claimed |
 |---|---|---|
@@ -15,8 +15,8 @@ A description may say these things of a voice and no others:
 Against other recordings (`voice_levels`), pitch, spread, rate, jitter and shimmer are low below the first quartile
 of `REFERENCE` and high above the third. Pauses are not compared: those recordings are single sentences.
 
-The level alone is no claim, because it depends on the microphone and its distance; only the level against the speaker's
-own is. Relative claims need a second measurement of the same speaker.
+The absolute level is not a claim, because it depends on the microphone and its distance; only the level relative to
+the speaker's usual one is. Relative claims need a second measurement of the same speaker.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SCALES: dict[str, tuple[tuple[float, str], ...]] = {
     "relative pitch": ((-2.0, "lower"), (2.0, "usual pitch"), (math.inf, "higher")),
     "relative rate": ((0.83, "slower"), (1.2, "usual rate"), (math.inf, "faster")),
 }
-"""Measurement -> (upper bound, excluded; word), ascending; the words stand in `strings.VOICE_WORDS`."""
+"""Measurement -> (upper bound, excluded; word), ascending; the words are in `strings.VOICE_WORDS`."""
 UNITS = {
     "level": "dB", "pitch": "Hz", "spread": "semitones", "rate": "syllables/s", "pauses": "pauses",
     "relative level": "dB", "relative pitch": "semitones", "relative rate": "ratio",
@@ -73,7 +73,7 @@ PHRASES: dict[str, Phrases] = {
     "usual rate": (("the pace is as usual",), ("语速与平时相近",)),
     "faster": (("the speech is faster than usual", "the pace quickens"), ("语速比平时快", "越说越快")),
 }  # fmt: skip
-"""Word -> phrases without a number, in which a text may claim it; the level alone is no claim."""
+"""Word -> phrases without a number with which a text may claim it; the absolute level is not a claim."""
 MEASURED = {word: name for name, scale in SCALES.items() for _, word in scale}
 """Word -> the measurement that it is about."""
 REFERENCE: dict[str, tuple[float, float]] = {
@@ -91,12 +91,12 @@ _FINDER = PhraseFinder(PHRASES)
 
 @dataclass(frozen=True)
 class VoiceClaim:
-    """One thing that is true of a voice.
+    """A true statement about a voice.
 
     Attributes:
         name: the measurement, a key of `SCALES`.
         word: a key of `strings.VOICE_WORDS`.
-        value: what was measured.
+        value: the measured value.
         unit: of `value`.
     """
 
@@ -106,7 +106,7 @@ class VoiceClaim:
     unit: str
 
     def holds(self, value: float) -> bool:
-        """Tell whether the claim's word is true of another measurement of the same name."""
+        """Return whether the claim's word is true of another measurement of the same name."""
         return voice_word(self.name, value) == self.word
 
     def text(self, language: str = "en") -> str:
@@ -121,7 +121,7 @@ def voice_word(name: str, value: float) -> str:
 
 
 def voice_claims(prosody: Prosody | None, usual: Prosody | None = None) -> list[VoiceClaim]:
-    """Return what may be claimed of a voice; nothing of silence or of sound without a voice.
+    """Return the claims that may be made about a voice; none for silence or sound without a voice.
 
     Args:
         prosody: measured on the stretch that is described.
@@ -144,11 +144,11 @@ def voice_claims(prosody: Prosody | None, usual: Prosody | None = None) -> list[
 
 @dataclass(frozen=True)
 class VoiceLevel:
-    """How a measurement of a voice compares with other recordings.
+    """A measurement of a voice compared with other recordings.
 
     Attributes:
         name: a key of `REFERENCE`.
-        value: what was measured.
+        value: the measured value.
         level: "low", "middle" or "high".
     """
 
@@ -158,7 +158,7 @@ class VoiceLevel:
 
 
 def level_measures(wave: np.ndarray, rate: int) -> dict[str, float]:
-    """Return what `voice_levels` compares in (S,) float mono sound at `rate` Hz; nothing without a voice."""
+    """Return the measurements for `voice_levels` of (S,) float mono sound at `rate` Hz; none without a voice."""
     prosody = prosody_of(wave, rate)
     if prosody is None or prosody.voiced < VOICED or not prosody.pitch:
         return {}

@@ -1,8 +1,8 @@
 """Facial actions: a small head that measures facial movements and head angles from a visual's patch features.
 
-It uses the vision transformer alone: no token passes through it, and no answer of the language model depends on it.
-`EmotionQwenConfig.facial_actions` names its outputs: blendshapes of ARKit, about 0 to 1, and the head angles yaw, pitch
-and roll in degrees. They are meaningful only for crops of one face.
+It uses only the vision transformer: no token passes through the head, and no answer of the language model depends on
+it. `EmotionQwenConfig.facial_actions` names its outputs: blendshapes of ARKit, about 0 to 1, and the head angles yaw,
+pitch and roll in degrees. They are meaningful only for crops of one face.
 """
 
 from __future__ import annotations

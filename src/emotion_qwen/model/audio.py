@@ -1,8 +1,8 @@
 """The audio tower: Whisper's encoder for windows of log-mel, and a compressor that turns its frames into tokens.
 
 A sound of any length is divided into windows of equal length, the last one padded with silence as in Whisper. Tokens
-are made only from frames that hold sound, so a short sound costs few tokens and the padding never reaches the language
-model.
+are made only from frames that contain sound, so a short sound costs few tokens and the padding never reaches the
+language model.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class EmotionQwenAudioTower(nn.Module):
 
         Args:
             input_features: (W, mels, frames) log-mel of whole windows.
-            feature_lengths: (W,) frames of each window that hold sound, at least 1.
+            feature_lengths: (W,) frames of each window that contain sound, at least 1.
 
         Raises:
-            ShapeError: the windows have another size than the encoder's, or a length is outside its window.
+            ShapeError: the windows have a different size from the encoder's, or a length is outside its window.
         """
         expected = (self.config.num_mel_bins, self.config.mel_frames)
         if tuple(input_features.shape[1:]) != expected or len(feature_lengths) != len(input_features):

@@ -1,4 +1,4 @@
-"""The Hybrid Compressor: a general expert, an emotion expert, and a gate that weighs them for every visual.
+"""The Hybrid Compressor: a general expert, an emotion expert, and a gate that weights them for every visual.
 
 It replaces the patch merger of Qwen2.5-VL. Each expert has the merger's shape, so that a converted checkpoint starts
 with two copies of it. The gate is the published one (multi-head self-attention, then twice Linear-ReLU- LayerNorm) with
@@ -20,7 +20,7 @@ GENERAL, EMOTION = 0, 1  # columns of the fusion weights, in the release's order
 
 
 class GatingNetwork(nn.Module):
-    """Weigh the two experts for every visual.
+    """Weight the two experts for every visual.
 
     Args:
         width: width of the patch features.

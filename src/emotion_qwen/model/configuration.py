@@ -48,7 +48,7 @@ class EmotionQwenAudioConfig(WhisperConfig):
         group_features: features of the frames that become one token: "frames" or "statistics"; see `AudioCompressor`.
 
     Raises:
-        SettingsError: a window does not hold a whole number of tokens, or the group features are unknown.
+        SettingsError: a window does not contain a whole number of tokens, or the group features are unknown.
     """
 
     model_type = "emotion_qwen_audio"

@@ -113,10 +113,10 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         return super().forward(input_ids=input_ids, **inputs)
 
     def _check_media(self, input_ids: torch.Tensor | None, inputs: Mapping[str, Any]) -> None:
-        """Check that every kind of medium with placeholders in a prompt is there.
+        """Check that every kind of medium with placeholders in a prompt is present.
 
-        Without it, the embeddings of the placeholders would stand for the medium, and a trainer that drops videos and
-        sounds, such as TRL's, would train a model that does not see them, with a loss that falls all the same.
+        Without this check, the embeddings of the placeholders would replace the medium, and a trainer that drops videos
+        and sounds, such as TRL's, would train a model that does not see them, with a loss that falls all the same.
 
         Raises:
             ShapeError: a kind of medium is missing.
@@ -144,7 +144,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
                 )
 
     def get_audio_features(self, input_features: torch.Tensor, feature_lengths: torch.Tensor | None) -> AudioFeatures:
-        """Encode (W, mels, frames) log-mel windows with (W,) numbers of frames that hold sound; None means all frames.
+        """Encode (W, mels, frames) log-mel windows with (W,) numbers of frames with sound; None means all frames.
 
         Raises:
             ShapeError: the model has no audio input, or the windows have a different size from the model's.
@@ -383,7 +383,7 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
         The answer is a small part of a conversation; projecting the rest onto a vocabulary of 150 thousand would need
         more memory than the language model. Visuals may be given as pixels or as cached patch features.
-        `token_weights` (B, L) weigh the loss of each token; `num_items_in_batch` is then their sum over the step.
+        `token_weights` (B, L) weight the loss of each token; `num_items_in_batch` is then their sum over the step.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
         encoded, unused = self.model.encode(inputs, dummy_forward=True)

@@ -40,9 +40,9 @@ HUB_SECONDS = 10.0  # for the one question whether the hub can be reached and ha
 WEIGHTS = "*.safetensors"
 MODEL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""Either of these sets makes a tokenizer."""
+"""Either of these sets is sufficient for a tokenizer."""
 IMAGE_FILES = ("processor_config.json", "preprocessor_config.json")
-"""Either of these holds the settings of the image processor."""
+"""Either of these contains the settings of the image processor."""
 GGUF_SUFFIX = ".gguf"
 EXPECTED = "give `nano`, a model folder, an adapter folder, or a hub name like org/name"
 
@@ -70,7 +70,7 @@ class ModelSource:
 
     @property
     def processor(self) -> Path:
-        """The folder of the processor: the adapter's own where it has a whole one."""
+        """The folder of the processor: the adapter's own if it has a complete one."""
         whole = self.adapter is not None and not missing_processor_files(self.adapter)
         return self.folder if whole else self.base
 
@@ -144,9 +144,9 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
 def default_model() -> str:
     """Return the name of the default model: mini if it has been fetched, else nano.
 
-    A mini that is measured to be worse than nano at anything it is compared by says so with `"default": false` in its
-    training facts; it is then used by its name only. If this build has a mini, one line on standard error names the
-    chosen model.
+    If mini was measured to be worse than nano on anything that both are compared on, its training facts contain
+    `"default": false`, and it is used only by its name. If this build has a mini, one line on standard error names
+    the chosen model.
     """
     if mini_digest() is None:
         return NANO_NAME
@@ -201,13 +201,13 @@ def adapter_base(folder: Path) -> str:
         raise CheckpointError(f"{path}: an adapter of type {kind!r}; only {LORA} adapters can be used")
     if not base:
         raise CheckpointError(f"{path}: has no base_model_name_or_path; add the name of its base model")
-    # The folders of nano and mini are others on every machine.
+    # The folders of nano and mini differ between machines.
     places = {NANO.parts[-2:]: NANO_NAME, fetched_folder(MINI_NAME).parts[-2:]: MINI_NAME}
     return places.get(Path(base).parts[-2:], str(base))
 
 
 def check_adapter(folder: Path, weights: bool = True) -> None:
-    """Check that an adapter's weights are there, as safetensors: peft would read a pickle, which can run code.
+    """Check that an adapter's weights exist as safetensors: peft would read a pickle, which can run code.
 
     Raises:
         CheckpointError: they are not.
@@ -236,7 +236,7 @@ def _check_nested(folder: Path) -> None:
 
 
 def _cached(name: str, weights: bool) -> Path | None:
-    """Return the folder of a hub model in the local cache, None where a file that is needed is not there."""
+    """Return the folder of a hub model in the local cache; None if a required file is missing."""
     try:
         folder = Path(snapshot_download(name, allow_patterns=_patterns(weights), local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):

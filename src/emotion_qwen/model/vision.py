@@ -85,7 +85,7 @@ def attend_segments(
     """Attend within segments, all of one length in one call.
 
     Args:
-        groups: what `group_segments` made of the boundaries.
+        groups: the result of `group_segments` for the boundaries.
         attend: takes query, key and value (S, heads, L, d) and returns (S, L, heads, d).
         query: (N, heads, d), rows of all segments one after another; `key` and `value` likewise.
         order: `reading_order` of the groups, if it is known.
@@ -112,7 +112,7 @@ class EmotionQwenPatchEmbed(Qwen2_5_VisionPatchEmbed):
 
 
 class EmotionQwenVisionAttention(Qwen2_5_VLVisionAttention):
-    """Vision attention that takes its segments ready grouped."""
+    """Vision attention that takes segments that are already grouped."""
 
     def __init__(self, config: EmotionQwenVisionConfig, full: bool) -> None:
         super().__init__(config)

@@ -1,1 +1,1 @@
-"""The package in Python sessions and notebooks: reports that show, tabulate, draw and save themselves."""
+"""The package in Python sessions and notebooks: reports with methods for display, tables, plots and files."""

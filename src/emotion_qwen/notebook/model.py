@@ -1,4 +1,4 @@
-"""`EmotionQwen`: the model as Python sessions use it. Files, pictures, frames or folders in, reports that show out."""
+"""`EmotionQwen`: the model for Python sessions. It takes files, pictures, frames or folders and returns reports."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class EmotionQwen(Analyzer):
     ) -> Report | list[Report | FailedClip]:
         """Analyze one clip, picture or sound; of a list of paths or a folder, all of them.
 
-        A stretch in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
-        report. If the whole clip is such a stretch, the label is None.
+        A period in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
+        report. If the whole clip is such a period, the label is None.
 
         Args:
             medium: a file; a picture as (H, W, 3) uint8 RGB or of PIL; frames as a list of pictures or as
@@ -97,7 +97,7 @@ class EmotionQwen(Analyzer):
             options: see `AnalysisOptions`.
 
         Returns:
-            The report; or for several files the list of what `analyze_many` yields.
+            The report; or for several files, the list of the results of `analyze_many`.
 
         Raises:
             MediaError: a file cannot be read, or contains nothing to analyze.
@@ -125,11 +125,11 @@ class EmotionQwen(Analyzer):
     ) -> Iterator[Report | FailedClip]:
         """Analyze many clips, one after another.
 
-        A clip that cannot be analyzed becomes a `FailedClip` with its `source` and `error`; the others go on. Up to 16
-        clips share batches, so results come in groups.
+        A clip that cannot be analyzed becomes a `FailedClip` with its `source` and `error`; the others continue. Up to
+        16 clips share batches, so results come in groups.
 
         Args:
-            paths: files, folders and patterns such as "clips/*.mp4"; a folder stands for the media below it, sorted.
+            paths: files, folders and patterns such as "clips/*.mp4"; a folder means the media below it, sorted.
             labels: as in `analyze`; `language` and `options` likewise.
             workers: processes that prepare clips; None chooses by the number of cores, 0 uses none.
             progress: shows a bar on standard error; or a function, called with the numbers of finished clips and of all
@@ -222,13 +222,13 @@ def read_reports(path: PathLike) -> list[Report | FailedClip]:
         The reports, with failed clips among them, in order.
 
     Raises:
-        DataError: the path does not exist, or holds something else.
+        DataError: the path does not exist, or contains something else.
     """
     return [Report.of(entry) if isinstance(entry, EmotionReport) else entry for entry in ReportFiles([Path(path)])]
 
 
 def _is_many(medium: Any) -> bool:
-    """Whether a medium stands for several files: a list of paths, or a folder."""
+    """Whether a medium means several files: a list of paths, or a folder."""
     if isinstance(medium, str | os.PathLike):
         return Path(medium).is_dir()
     return isinstance(medium, Sequence) and len(medium) > 0 and isinstance(medium[0], str | os.PathLike)

@@ -1,6 +1,6 @@
-"""A report with methods for notebooks: it shows, tabulates, draws and saves itself.
+"""A report with methods for notebooks: display, tables, plots and files.
 
-Records know nothing of views, so the methods are those of a subclass here, above the pages and tables that they use.
+Records do not depend on views, so the methods are in a subclass here, above the pages and tables that they use.
 The subclass has no further data: both have the same JSON.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EMBEDDED = 8 << 20
-"""Bytes of the largest clip that a notebook cell holds; with larger clips, the page has no picture."""
+"""Bytes of the largest clip in a notebook cell; with larger clips, the page has no picture."""
 HEIGHT = 760
 """Of the page in a notebook cell, pixels."""
 SHOWN_EPISODES = 4
@@ -172,6 +172,6 @@ class Report(EmotionReport):
         if file is None or file.stat().st_size > EMBEDDED:
             return None, None
         with suppress(MediaError):  # the page is legible without its clip
-            # Without a limit, so that a converted copy is embedded and not stored beside the clip.
+            # Without a limit, so that a converted copy is embedded and not stored next to the clip.
             return playable(file, file, sys.maxsize), None if is_still(self) else wave_peaks(file)
         return None, None

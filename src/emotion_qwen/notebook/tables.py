@@ -71,7 +71,7 @@ def save_reports(
         reports: as in `to_frame`.
         path: `.xlsx` (all tables), `.csv`, `.parquet` or `.json` (one table), `.eaf`, `.TextGrid`, `.srt` or `.vtt`
             (one clip), or a folder for a CSV file per table.
-        tables: names of the tables; none stands for all, or for "clips" in a file with a single table.
+        tables: names of the tables; none means all, or "clips" in a file with a single table.
         shape: as in `to_frame`; `names` and `baseline` likewise.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Media whose features or tokens are known; they stand in messages in place of the media."""
+"""Media whose features or tokens are known; they replace the media in messages."""
 
 from __future__ import annotations
 

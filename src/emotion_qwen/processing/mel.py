@@ -1,4 +1,4 @@
-"""Wave to log-mel spectrogram, equal to what Whisper's feature extractor in `transformers` gives.
+"""Wave to log-mel spectrogram, equal to the output of Whisper's feature extractor in `transformers`.
 
 Whisper's extractor pads every wave to 30 seconds, so a short sound costs as much as a long one. This function takes a
 wave of any length, and padding is optional. As in Whisper, values more than 80 dB below the maximum of the whole wave
@@ -71,7 +71,7 @@ def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Ten
         hearing: bands, length of a window, and level.
 
     Returns:
-        (W, mels, frames) float32, and (W,) int64 frames of each window that hold sound.
+        (W, mels, frames) float32, and (W,) int64 frames of each window that contain sound.
 
     Raises:
         DataError: the wave has no sample.
@@ -95,7 +95,7 @@ def loudest(wave: torch.Tensor) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _filters(mels: int, device: torch.device) -> torch.Tensor:
-    """Give the (mels, 201) triangles over the frequencies of the transform: Slaney's scale, equal areas."""
+    """Return the (mels, 201) triangles over the frequencies of the transform: Slaney's scale, equal areas."""
     bank = mel_filter_bank(
         num_frequency_bins=FFT_SIZE // 2 + 1,
         num_mel_filters=mels,

@@ -18,7 +18,7 @@ from emotion_qwen.settings import ClipSettings
 
 MAX_ASPECT = 200
 _BAND = 32  # output rows per matrix product; small keeps the band narrow, large keeps the product efficient
-_CHUNK = 4  # frames held as float at a time, a multiple of `temporal` or it is rounded up
+_CHUNK = 4  # frames in memory as float at a time, a multiple of `temporal` or it is rounded up
 _DEVICE_CHUNK = 64  # on an accelerator, where few large products are faster
 CPU = torch.device("cpu")
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's, as in Qwen2.5-VL's preprocessor_config.json
@@ -35,7 +35,7 @@ def normalize(pixels: torch.Tensor) -> torch.Tensor:
 def patchify(frames: torch.Tensor, patch: int, temporal: int, merge: int) -> torch.Tensor:
     """Cut visuals of equal size into flat patches.
 
-    Patches of one merge x merge group stand next to each other, groups in reading order, times outermost.
+    Patches of one merge x merge group are adjacent, groups in reading order, times outermost.
 
     Args:
         frames: (B, T, 3, H, W); T a multiple of `temporal`, H and W multiples of `patch * merge`.
@@ -112,7 +112,7 @@ def on_device(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
 def picture_patches(
     picture: Image.Image, settings: ClipSettings, patch: int, temporal: int, merge: int, device: torch.device = CPU
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn a picture into the input of the vision transformer, equal to the bit to `Qwen2VLImageProcessorPil`'s.
+    """Turn a picture into the input of the vision transformer, bit-identical to that of `Qwen2VLImageProcessorPil`.
 
     Only whole grey levels are copied to the device, where they become floats and patches.
 
@@ -222,7 +222,7 @@ def _bands(length: int, size: int, device: torch.device) -> tuple[tuple[slice, s
 
 
 def _cubic_weights(length: int, size: int) -> np.ndarray:
-    """Give the (size, length) float64 weights of Keys' cubic with a = -0.5, widened when reducing, rows summing to 1.
+    """Return the (size, length) float64 weights of Keys' cubic with a = -0.5, widened when reducing, rows summing to 1.
 
     Written as PIL and torch apply it: a pixel counts if its centre is within the kernel's support.
     """

@@ -1,7 +1,7 @@
 """`EmotionQwenProcessor`: converts chats and media to the input tensors of the model.
 
-It is saved and loaded with the model, and holds the model's `clip_settings` (frames, budgets, capture and crops) and,
-if the model has audio input, its `hearing_settings`. Pictures are processed by transformers' own
+It is saved and loaded with the model, and contains the model's `clip_settings` (frames, budgets, capture and crops)
+and, if the model has audio input, its `hearing_settings`. Pictures are processed by transformers' own
 `Qwen2VLImageProcessorPil`; videos by `patches.py`, because transformers' video processor needs torchvision.
 """
 

@@ -1,7 +1,7 @@
 """Serve with several copies of the model on one machine: one process per copy, behind one address.
 
 All processes accept connections of the same listening socket, each once its model is loaded and whenever its event loop
-is free, so that connections go where there is time for them. A connection stays with its process.
+is free, so that connections go to processes that are free. A connection stays with its process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def shared_listener() -> list[socket.socket] | None:
 def serve_replicas(settings: ServeSettings, arguments: Sequence[str], count: int) -> int:
     """Serve with several processes until SIGTERM or SIGINT, which all of them get; return the largest exit code.
 
-    If one process ends by itself, the others are stopped, so that a supervisor can start all anew.
+    If one process ends by itself, the others are stopped, so that a supervisor can restart all of them.
 
     Args:
         settings: of the server.

@@ -158,7 +158,7 @@ class Service:
 
     @asynccontextmanager
     async def analysis(self, deadline: float) -> AsyncIterator[None]:
-        """Hold one of the slots for reports until the block ends.
+        """Occupy one of the slots for reports until the block ends.
 
         Args:
             deadline: time of the event loop until which to wait for a slot.

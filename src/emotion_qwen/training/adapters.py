@@ -28,7 +28,7 @@ from emotion_qwen.training.plan import AdapterSettings
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 MERGED_LIKE_ADAPTED = 1e-4  # largest difference of logits allowed after merging, fp32, as a share of the largest logit
 KEPT_WHOLE = ("general", "emotion", "gate", "audio")
-"""Parts that are trained beside adapters; they are small and saved completely."""
+"""Parts that are trained along with adapters; they are small and saved completely."""
 
 
 def add_adapter(
@@ -70,7 +70,7 @@ def add_adapter(
 
 
 def added_rows(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids of the plain tokens that a tokenizer was given beside its vocabulary.
+    """Return the ids of the plain tokens that were added to a tokenizer's vocabulary.
 
     Raises:
         SettingsError: there are none.

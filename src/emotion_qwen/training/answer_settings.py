@@ -13,7 +13,7 @@ class RewardSettings(Settings):
     """One reward."""
 
     name: str
-    """A key of `rewards.REWARDS`, or `FILE.py:NAME`, with FILE beside these settings or in the working directory."""
+    """A key of `rewards.REWARDS`, or `FILE.py:NAME`, with FILE next to these settings or in the working directory."""
     weight: float = 1.0
     options: dict[str, Any] = Field(default_factory=dict)
     """The keyword-only parameters of its maker, see `training.rewards`."""
@@ -25,7 +25,7 @@ class RewardSettings(Settings):
 
 
 class CollapseSettings(Settings):
-    """When a run stops because nothing is left to learn, or the model has left its start too far."""
+    """Conditions for stopping a run because nothing can be learned, or the model has moved too far from its start."""
 
     dead_steps: int = Field(50, ge=1)
     """Consecutive draws in which all answers of every group have the same reward."""
@@ -40,7 +40,7 @@ def _default_rewards() -> list[RewardSettings]:
 
 
 class ReinforcementSettings(Settings):
-    """How a model learns from rewards for its own answers."""
+    """Settings for learning from rewards for the model's own answers."""
 
     rewards: list[RewardSettings] = Field(default_factory=_default_rewards, min_length=1)
     answers: int = Field(8, ge=2)
@@ -58,7 +58,7 @@ class ReinforcementSettings(Settings):
     scaled: bool = True
     """Divide advantages by the standard deviation of their group."""
     loss: Literal["answer", "token"] = "answer"
-    """Whether all answers or all tokens weigh the same."""
+    """Whether all answers or all tokens have the same weight."""
     show_every: int = Field(10, ge=1)
     """Steps between samples written to `answers.jsonl`."""
     shown: int = Field(4, ge=0)
@@ -67,7 +67,7 @@ class ReinforcementSettings(Settings):
 
 
 class PreferenceSettings(Settings):
-    """How a model learns from pairs of a chosen and a rejected answer (direct preference optimisation)."""
+    """Settings for learning from pairs of a chosen and a rejected answer (direct preference optimisation)."""
 
     beta: float = Field(0.1, gt=0)
-    """Strength with which the model is held to its start."""
+    """Strength with which the model is kept close to its start."""

@@ -1,4 +1,4 @@
-"""Training on whole answers: what the stages `reinforcement` and `preference` share.
+"""Training on whole answers: code shared by the stages `reinforcement` and `preference`.
 
 The media of a prompt are encoded once for all of its answers. Parts that are frozen encode once per step; a part that
 learns encodes again for each pass that needs its gradient or its start, on cached patch features if the vision
@@ -54,7 +54,7 @@ class Prompts:
 
 
 class PromptCollator(SampleCollator):
-    """Collates the prompts of samples: everything before their last message, the taught answer."""
+    """Collates the prompts of samples: everything before their last message, the reference answer."""
 
     def __call__(self, items: Sequence[MixtureItem | Sample]) -> Any:
         """Return `{"batch", "samples"}`.
@@ -80,7 +80,7 @@ class PromptCollator(SampleCollator):
 
 
 class RepeatedSteps(Dataset):
-    """A mixture whose items of one step come again for several steps of the optimizer.
+    """A mixture whose items of one step are repeated for several optimizer steps.
 
     Args:
         mixture: of the run.
@@ -113,7 +113,7 @@ class AnswerTrainer(StageTrainer):
     start: EmotionQwenForConditionalGeneration | None = None
 
     def configure(self, settings: TrainSettings, processor: EmotionQwenProcessor) -> None:
-        """Take what the stage needs from the settings, before the run.
+        """Take the stage's settings before the run.
 
         Raises:
             SettingsError: the attention implementation does not support the masks of several answers.
@@ -147,7 +147,7 @@ class AnswerTrainer(StageTrainer):
                 yield self.base
 
     def prepared(self, given: dict[str, Any]) -> Prompts:
-        """Encode what frozen parts encode of a batch of `PromptCollator`."""
+        """Encode the media of a batch of `PromptCollator` with the frozen parts."""
         batch = given["batch"].to(self.args.device)
         base = self.base
         base.eval()

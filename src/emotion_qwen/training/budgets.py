@@ -10,8 +10,8 @@ from emotion_qwen.errors import SettingsError
 from emotion_qwen.settings import ClipSettings, Settings
 
 FRAME_FLOOR = 1.3
-"""A small frame of a video is enlarged to at most so many times `video_min_pixels`, with both sides rounded up to whole
-patches, if no side is more than 8 times the other; see `processing.patches.smart_resize`."""
+"""A small frame of a video is enlarged to at most this many times `video_min_pixels`, with both sides rounded up to
+whole patches, if no side is more than 8 times the other; see `processing.patches.smart_resize`."""
 
 
 class ClipBudgets(Settings):
@@ -35,7 +35,7 @@ class ClipBudgets(Settings):
             factor: patch size times merge size: side of the area of one token, pixels.
 
         Raises:
-            SettingsError: so few tokens that not even the smallest number of frames fits.
+            SettingsError: too few tokens for even the smallest number of frames.
         """
         changed: dict[str, Any] = {}
         if self.fps is not None:

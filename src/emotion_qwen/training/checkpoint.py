@@ -22,7 +22,7 @@ POSITION = "position.json"
 
 
 def put_in_place(staged: Path, target: Path) -> None:
-    """Rename a written folder to its final name; an existing folder is first moved beside `staged` for deletion."""
+    """Rename a written folder to its final name; an existing folder is first moved next to `staged` for deletion."""
     if target.exists():
         os.replace(target, staged.with_name(f"{staged.name}.old"))
     os.replace(staged, target)

@@ -1,4 +1,4 @@
-"""How much memory a training step needs on each device, from the shapes of the model and the settings of the run.
+"""Estimate the memory of a training step on each device from the shapes of the model and the settings of the run.
 
 Weights have their true dtype: trained parts float32, frozen ones that of `TrainSettings.frozen`, quantised ones theirs.
 Mixed precision keeps float32 gradients and optimizer states (Micikevicius et al. 2018,
@@ -154,7 +154,7 @@ def language_bytes(model: Any, settings: TrainSettings, tokens: int) -> float:
 
 
 def compressor_bytes(model: Any, tokens: int, size: int) -> float:
-    """Return the bytes of the activations of both experts for so many visual tokens."""
+    """Return the bytes of the activations of both experts for a number of visual tokens."""
     vision = model.config.vision_config
     merged = vision.hidden_size * vision.spatial_merge_size**2
     per_expert = merged * (4 + 4 + size) + 3 * size * merged + 2 * size * vision.out_hidden_size
@@ -162,7 +162,7 @@ def compressor_bytes(model: Any, tokens: int, size: int) -> float:
 
 
 def vision_bytes(model: Any, settings: TrainSettings, tokens: int, frozen_bytes: float) -> float:
-    """Return the bytes that encoding so many visual tokens takes."""
+    """Return the bytes needed to encode a number of visual tokens."""
     vision = model.config.vision_config
     patches, size = tokens * vision.spatial_merge_size**2, settings.dtype.itemsize
     if settings.features is not None:

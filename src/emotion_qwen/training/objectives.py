@@ -60,7 +60,7 @@ def low_variance_kl(new: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
 
 
 def answer_token_weights(present: torch.Tensor, per: Literal["answer", "token"]) -> torch.Tensor:
-    """Return (B, G, T) weights of tokens: all answers weigh the same, or all tokens.
+    """Return (B, G, T) weights of tokens: all answers have the same weight, or all tokens.
 
     The sum over the answers of a step is their number, or the number of their tokens.
 
@@ -78,7 +78,7 @@ def preference_margins(policy: torch.Tensor, start: torch.Tensor, beta: float) -
     Args:
         policy: (B, 2) log-likelihoods of the chosen and the rejected answer.
         start: (B, 2) those by the start.
-        beta: strength with which the model is held to its start.
+        beta: strength with which the model is kept close to its start.
     """
     gains = policy - start
     return beta * (gains[:, 0] - gains[:, 1])

@@ -4,7 +4,7 @@ Muon (Jordan et al. 2024) orthogonalises every update of a weight matrix. Its ra
 an AdamW update (Liu et al. 2025), so that both halves share one learning rate and one weight decay. AdamW updates
 embeddings and all parameters that are not matrices.
 
-The Muon of torch always iterates in bfloat16, which takes twenty times as long as a whole training step on a processor
+The Muon of torch always iterates in bfloat16, which takes twenty times as long as a whole training step on a CPU
 without native bfloat16 products. This version chooses the dtype by the machine and is otherwise equal.
 """
 

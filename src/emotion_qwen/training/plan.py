@@ -38,8 +38,8 @@ class PartOfData(Settings):
 
     name: str
     kind: str = "manifest"
-    """`manifest`, a kind of an installed package, or `FILE.py:NAME`, with FILE beside these settings or in the working
-    directory."""
+    """`manifest`, a kind of an installed package, or `FILE.py:NAME`, with FILE next to these settings or in the
+    working directory."""
     domain: Literal["emotion", "general"]
     path: Path | None = None
     """Relative to `folder`."""
@@ -61,7 +61,7 @@ class BatchSettings(Settings):
     row_tokens: int | None = Field(None, ge=16)
     """Tokens of one row per forward pass, filled with as many samples as fit; replaces `samples` and `pack`."""
     share_prefixes: bool = False
-    """Store text with which several samples of a packed row begin, such as a common question, once; needs `pack`."""
+    """Store a beginning that samples of a packed row share, such as a common question, only once; needs `pack`."""
     max_tokens: int | None = Field(None, ge=16)
     """Longer samples are rejected, never truncated."""
     max_rejected: int = Field(0, ge=0)
@@ -94,8 +94,9 @@ class OptimSettings(Settings):
     max_grad_norm: float = Field(1.0, gt=0)
     beta2: float = Field(0.95, gt=0, lt=1)
     length_exponent: float = Field(0.0, ge=0, le=1)
-    """A supervised token counts as the length of its answer to the power of minus this: 0 weighs all tokens alike, so
-    that long answers decide; 1 weighs all answers alike, so that labels of one word count as much as descriptions."""
+    """The weight of a supervised token is the length of its answer to the power of minus this: 0 weights all tokens
+    equally, so that long answers dominate; 1 weights all answers equally, so that labels of one word count as much as
+    descriptions."""
 
 
 class AdapterSettings(Settings):
@@ -111,7 +112,7 @@ class AdapterSettings(Settings):
 
 
 class StrategySettings(Settings):
-    """How several devices share the work. The launcher (`torchrun`) sets the number of processes."""
+    """Distribution of the work over several devices. The launcher (`torchrun`) sets the number of processes."""
 
     kind: Literal["ddp", "fsdp", "deepspeed"] = "ddp"
     config: Path | None = None
@@ -257,7 +258,7 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
 
 
 def _check_rows(settings: TrainSettings, path: Path) -> None:
-    """Refuse settings that do not go with rows filled from a buffer.
+    """Refuse settings that cannot be combined with rows filled from a buffer.
 
     Raises:
         SettingsError: a setting that such rows replace.
@@ -274,7 +275,7 @@ def _check_rows(settings: TrainSettings, path: Path) -> None:
 
 
 def _check_precision(settings: TrainSettings, path: Path) -> None:
-    """Refuse dtypes and attention implementations that do not go together.
+    """Refuse dtypes and attention implementations that cannot be combined.
 
     Raises:
         SettingsError: such a combination.

@@ -44,7 +44,7 @@ def choose_attention(model: Any, name: str) -> None:
 def stored_dtype(settings: TrainSettings) -> torch.dtype | None:
     """Return the dtype in which the start of a run stores its weights; None for random weights.
 
-    A start that does not exist yet is taken for one of the published sizes, which are in bfloat16.
+    A start that does not exist yet is assumed to be one of the published sizes, which are in bfloat16.
     """
     if settings.start.startswith("preset:"):
         return None
@@ -54,7 +54,7 @@ def stored_dtype(settings: TrainSettings) -> torch.dtype | None:
 
 
 def loading_dtype(settings: TrainSettings, stored: torch.dtype | None) -> torch.dtype:
-    """Return the dtype in which weights are read: bfloat16 only if nothing of the trained parts is lost by it."""
+    """Return the dtype in which weights are read: bfloat16 only if the trained parts lose no precision."""
     return torch.bfloat16 if stored == torch.bfloat16 and frozen_dtype(settings, stored) == stored else torch.float32
 
 
@@ -71,7 +71,8 @@ def frozen_dtype(settings: TrainSettings, stored: torch.dtype | None) -> torch.d
 
 
 def set_dtypes(model: Any, frozen: torch.dtype) -> None:
-    """Give trained parameters float32, in which the optimizer adds small steps, and frozen ones the dtype `frozen`.
+    """Convert trained parameters to float32, so that small optimizer steps are not lost, and frozen ones to the dtype
+    `frozen`.
 
     Quantised weights are left as they are.
     """

@@ -1,7 +1,8 @@
 """The stage `reinforcement`: group-relative policy optimisation on prompts with checkable answers.
 
-A step draws several answers to each prompt, rewards them, and makes those likelier that are better than the others of
-their group. `rewards.jsonl` in the output folder has the figures of every draw, `answers.jsonl` some answers to read.
+A step samples several answers to each prompt, rewards them, and raises the likelihood of those that are better than the
+others in their group. `rewards.jsonl` in the output folder has the figures of every draw, `answers.jsonl` some answers
+to read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from emotion_qwen.training.rewards import AnsweredSample, Reward, make_reward, r
 
 FIGURES, ANSWERS = "rewards.jsonl", "answers.jsonl"
 _SEEDS = 1_000_003
-"""Distance between the seeds of two runs, so that no step of one draws like a step of the other."""
+"""Distance between the seeds of two runs, so that no two steps of different runs have the same seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class RewardedGroups:
 
 
 class CurrentModel:
-    """Answers questions with the model as it is at this step of a run, for rewards that ask it again.
+    """Answers questions with the model at the current step of a run, for rewards that ask it again.
 
     Args:
         trainer: of the run.
@@ -156,7 +157,7 @@ class ReinforcementTrainer(AnswerTrainer):
         return rollouts
 
     def _draw(self, prompts: Prompts, count: int, first: int, temperature: float | None = None):
-        """Draw answers; the seed of each follows from the run's, the step, and its place in the step."""
+        """Sample answers; the seed of each is derived from the run's seed, the step, and its position in the step."""
         heat = self.chosen.temperature if temperature is None else temperature
         sampling = Sampling(heat, (self.seed * _SEEDS + self.state.global_step) % 2**63)
         self.base.eval()
@@ -180,7 +181,7 @@ class ReinforcementTrainer(AnswerTrainer):
         return RewardedGroups(answers, drawn, rewards, total)  # type: ignore[arg-type]
 
     def _compared(self, prompts: Prompts, group: RewardedGroups) -> Rollout:
-        """Add the log-likelihoods by the model as it is now and by its start."""
+        """Add the log-likelihoods of the current model and of its start."""
         answers = [[answer.tokens for answer in answers] for answers in group.drawn]
         self.base.train()
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -230,7 +231,7 @@ class ReinforcementTrainer(AnswerTrainer):
         return rows[: self.chosen.shown]
 
     def _opened(self, step: int) -> tuple[Journal, Journal]:
-        """Return the journals; the first call brings them back to the checkpoint from which the run goes on."""
+        """Return the journals; the first call truncates them to the checkpoint from which the run continues."""
         if self._journals is None:
             output = Path(self.args.output_dir)
             self._journals = Journal(output / FIGURES), Journal(output / ANSWERS)

@@ -47,7 +47,7 @@ class AnsweredSample:
     """A drawn answer, as a reward reads it.
 
     Attributes:
-        sample: the annotated item, whose last message is the taught answer.
+        sample: the annotated item, whose last message is the reference answer.
         text: of the answer, without special tokens.
         finished: whether it ended by itself.
     """
@@ -58,7 +58,7 @@ class AnsweredSample:
 
     @property
     def taught(self) -> str:
-        """The text of the taught answer."""
+        """The text of the reference answer."""
         return text_of(self.sample.messages[-1]["content"])
 
 
@@ -73,7 +73,7 @@ def text_of(content: Any) -> str:
 def label_reward(*, labels: str | list[str] = "fer7") -> Reward:
     """Return 1 for an answer that gives the label of the sample, else 0.
 
-    The answer is read like a reply in evaluation (`matching.answer`), so "joyful" is right where "happiness" is wanted.
+    The answer is read like a reply in evaluation (`matching.answer`), so "joyful" is right if "happiness" is expected.
 
     Args:
         labels: label set of the question, or its labels; a sample may name its own as its label "set".
@@ -88,10 +88,10 @@ def label_reward(*, labels: str | list[str] = "fer7") -> Reward:
 
 
 def form_reward(*, form: str = "word", labels: str | list[str] = "fer7") -> Reward:
-    """Return 1 for an answer in the asked form that ended by itself, else 0.
+    """Return 1 for an answer in the requested form that ended by itself, else 0.
 
     Args:
-        form: "word": nothing but one of the labels, in the language of the taught answer; "tags": reasoning between
+        form: "word": nothing but one of the labels, in the language of the reference answer; "tags": reasoning between
             `<think>` tags, then an answer between `<answer>` tags.
         labels: as for `label_reward`.
 
@@ -135,10 +135,10 @@ def polarity_reward(*, labels: str | list[str] = "fer7") -> Reward:
 
 
 def wheel_reward(*, wheels: str, alpha: float = 0.1, level: str = "level1") -> Reward:
-    """Return the overlap of a list of words with the taught one, less a penalty for longer lists.
+    """Return the overlap of a list of words with the reference list, minus a penalty for longer lists.
 
-    This is F - alpha max(0, n - m) / m for n given and m taught words, where F is the F1 of their groups, averaged over
-    the wheels. Without the penalty, lists grow.
+    This is F - alpha max(0, n - m) / m for n given and m reference words, where F is the F1 of their groups, averaged
+    over the wheels. Without the penalty, lists grow.
 
     Args:
         wheels: folder of the wheels; see `matching.wheels`.
@@ -170,12 +170,13 @@ def verify_reward(*, labels: str | list[str] = "fer7", words: int = WORDS, verif
 
     Args:
         labels: as for `label_reward`.
-        words: number of different words from which an explanation counts in full; 0 pays short ones in full, too.
-        verifier: folder of a verifier; "" takes the shipped one.
+        words: number of different words from which an explanation counts in full; with 0, short ones also count in
+        full.
+        verifier: folder of a verifier; "" uses the shipped one.
 
     Raises:
         SettingsError: a label that the verifier does not know, such as contempt.
-        CheckpointError: the folder holds no verifier.
+        CheckpointError: the folder contains no verifier.
     """
     default, reader = chosen_labels(labels), Verifier.load(verifier or None)
     for label in default.labels:
@@ -190,9 +191,9 @@ def verify_reward(*, labels: str | list[str] = "fer7", words: int = WORDS, verif
 
 
 def answer_tree_reward() -> Reward:
-    """Return the F1 of the tree in an answer and in the taught one, both JSON; 0 for what is no JSON object.
+    """Return the F1 of the trees in an answer and in the reference answer, both JSON; 0 for anything but a JSON object.
 
-    See `verify.tree`; what a text lists, such as the facial movements of the form "tree", is compared piece by piece.
+    See `verify.tree`; lists in a text, such as the facial movements of the form "tree", are compared item by item.
     """
 
     def reward(answer: AnsweredSample) -> float:
@@ -207,8 +208,8 @@ def answer_tree_reward() -> Reward:
 def answer_claims_reward(*, reports: str, claims: int = CLAIMS) -> Reward:
     """Return the share of the claims in an answer that the measurements of the clip confirm; see `verify.rewards`.
 
-    Claims about the voice and about times are left out, because a stored report does not say enough to check them. An
-    answer in another language than the report earns 0.
+    Claims about the voice and about times are left out, because a stored report does not contain enough to check them.
+    An answer in a different language from the report earns 0.
 
     Args:
         reports: file or folder of reports about the clips of the samples, as `analyze --output` writes them.
@@ -256,7 +257,7 @@ def _clip_names(sample: Sample) -> list[str]:
 def answer_reflection_reward(*, writer: Writer, labels: str | list[str] = "fer7") -> Reward:
     """Return 1 for an answer that the model gives again from the explanation alone, else 0; see `verify.reflection`.
 
-    The model is asked greedily, as it is at this step of the run, without the clip. An answer without an explanation or
+    The model at the current step of the run is asked greedily, without the clip. An answer without an explanation or
     without a label earns 0.
 
     Args:
@@ -283,7 +284,7 @@ def answer_reflection_reward(*, writer: Writer, labels: str | list[str] = "fer7"
 
 
 def length_penalty(given: int, taught: int, alpha: float) -> float:
-    """Return alpha max(0, n - m) / m for a list of n words where m were taught."""
+    """Return alpha max(0, n - m) / m for a list of n words if the reference has m."""
     return alpha * max(0, given - taught) / taught
 
 
@@ -357,7 +358,7 @@ def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[AnsweredSamp
 
     Raises:
         TrainingError: a reward returns another number of values, or one that is not finite.
-        DataError: a sample lacks what a reward compares answers with.
+        DataError: a sample lacks the data with which a reward compares answers.
     """
     values = {name: [float(value) for value in reward(answers)] for name, reward in rewards.items()}
     for name, given in values.items():

@@ -1,6 +1,6 @@
-"""How fast a run trains: tokens per second, and the share of the device's arithmetic that the model uses (MFU).
+"""Training speed: tokens per second, and the share of the device's arithmetic that the model uses (MFU).
 
-Model FLOPs utilisation counts what forward and backward pass need, without what checkpointing computes again
+Model FLOPs utilisation counts the forward and backward pass, without recomputation by checkpointing
 (Chowdhery et al. 2022, PaLM, https://arxiv.org/abs/2204.02311, appendix B). A frozen matrix needs no gradient of its
 own, only that of its input, and the frozen vision transformer no backward pass at all.
 """
@@ -31,7 +31,7 @@ def peak_flops(device: str) -> float | None:
 
 
 def linear_flops(module: Any, rows: int, gradient: bool) -> float:
-    """Return the FLOPs of all matrices of a module for so many rows.
+    """Return the FLOPs of all matrices of a module for a number of rows.
 
     Args:
         module: whose linear layers are counted.
@@ -96,7 +96,7 @@ class Speedometer:
 
     Attributes:
         peak: FLOPs per second of the device; None omits MFU.
-        tokens: of this device since the last entry, padding aside.
+        tokens: of this device since the last entry, without padding.
         flops: of this device since then.
         since: time of the last entry, seconds.
     """
@@ -112,7 +112,7 @@ class Speedometer:
         self.flops += step_flops(model, batch) if self.peak else 0.0
 
     def figures(self) -> dict[str, float]:
-        """Return the figures since the last call, per device, and begin anew."""
+        """Return the figures since the last call, per device, and reset the counters."""
         now = time.perf_counter()
         seconds, tokens, flops = now - self.since, self.tokens, self.flops
         self.since, self.tokens, self.flops = now, 0, 0.0

@@ -32,7 +32,7 @@ class Stage:
     """One stage.
 
     Attributes:
-        number: its position; tuning has 4, and what may follow it 5.
+        number: its position; tuning has 4, and the stages that may follow it 5.
         sees: description of its data.
         trains: names of parts, of `TRAINED`; all others are frozen.
         gate: gate mode during the stage.

@@ -39,7 +39,7 @@ def answer_weights(labels: torch.Tensor, exponent: float) -> torch.Tensor:
 
     Args:
         labels: (B, L) token ids, `IGNORE` outside answers; an answer is a run of supervised tokens.
-        exponent: 0 weighs all tokens alike, 1 all answers.
+        exponent: 0 weights all tokens equally, 1 all answers.
     """
     supervised = labels != IGNORE
     begins = supervised & ~F.pad(supervised, (1, 0))[:, :-1]
@@ -109,7 +109,7 @@ class StageTrainer(Trainer):
 
     @property
     def whole_model(self) -> Any:
-        """The model without what trains or shards it; with its adapters, if there are any."""
+        """The model without training or sharding wrappers; with its adapters, if there are any."""
         model = self.accelerator.unwrap_model(self.model)
         return model.get_base_model() if hasattr(model, "get_base_model") else model
 
@@ -126,7 +126,7 @@ class StageTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
-        """Return what the loss of a step is divided by, over all its batches and ranks: the sum of token weights."""
+        """Return the divisor of a step's loss over all its batches and ranks: the sum of token weights."""
         if not self.length_exponent:
             return super()._get_num_items_in_batch(batch_samples, device)
         weights = [answer_weights(batch["labels"], self.length_exponent)[:, 1:].sum() for batch in batch_samples]
@@ -264,7 +264,7 @@ class StopOnSignal(TrainerCallback):
     """On SIGTERM or SIGINT, finish the step, save, and stop. A second signal stops at once.
 
     Args:
-        every: stop only after a multiple of so many steps.
+        every: stop only after a multiple of this many steps.
     """
 
     def __init__(self, every: int = 1) -> None:

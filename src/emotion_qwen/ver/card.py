@@ -102,7 +102,7 @@ def _criticized(values: dict[str, Any]) -> str:
 
 
 def _reviewed(values: dict[str, Any]) -> str:
-    """Return the line about what people changed, or "" if nobody reviewed the set."""
+    """Return the line about changes by people, or "" if nobody reviewed the set."""
     if not values["reviews"]:
         return ""
     return (
@@ -116,9 +116,9 @@ def _model(chosen: TeacherSettings | None, without: str) -> str:
 
 
 def escaped(text: object) -> str:
-    """Return a text from outside (a licence, a name, a reason) on one line, so that Markdown shows it and no more.
+    """Return an external text (a licence, a name, a reason) on one line, so that Markdown only displays it.
 
-    It may stand in a table or a heading: marks, links and HTML lose their meaning, and no line ends.
+    It may be in a table or a heading: marks, links and HTML lose their meaning, and line breaks are removed.
     """
     shown = "".join(letter if letter.isprintable() else " " for letter in printable(str(text)))
     return _MARKS.sub(r"\\\g<0>", html.escape(" ".join(shown.split()), quote=False))

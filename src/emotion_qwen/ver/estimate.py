@@ -63,7 +63,7 @@ def _is_called(teacher: TeacherSettings | None) -> bool:
 
 
 def _call_hours(calls: float, seconds: float, settings: CallSettings) -> float:
-    """Return the hours of calls that take `seconds` one after the other: side by side, within the rate limit."""
+    """Return the hours of calls that take `seconds` in sequence when they run concurrently, within the rate limit."""
     paced = 60 * calls / settings.per_minute if settings.per_minute else 0.0
     return max(seconds / settings.concurrency, paced) / 3600
 
@@ -92,7 +92,7 @@ def announcement(folder: SetFolder) -> str:
 
 
 def extrapolate(folder: SetFolder, clips: int) -> BuildEstimate:
-    """Estimate what `clips` accepted clips will take, from a set that was built.
+    """Estimate the cost of `clips` accepted clips from a set that was built.
 
     Args:
         folder: of the set.

@@ -35,7 +35,7 @@ from emotion_qwen.ver.store.table import write_rows
 
 MANIFEST = "manifest.jsonl"
 PAIRS = "preferences.jsonl"
-"""Manifest of texts and labels that reviewers or the critic corrected; the label "rejected" is what they replaced."""
+"""Manifest of texts and labels that reviewers or the critic corrected; the label "rejected" is the replaced text."""
 QUESTIONS = {
     "en": ("Describe this clip: what can be seen and heard, and what does the person feel?", "Which signs tell you?"),
     "zh": ("请描述这段视频：能看到、听到什么，这个人有怎样的情绪？", "依据有哪些？"),
@@ -118,8 +118,8 @@ def samples(folder: SetFolder) -> Iterator[Sample]:
 def pairs(folder: SetFolder) -> Iterator[Sample]:
     """Yield one conversation per text or label that reviewers or the critic corrected, for the stage `preference`.
 
-    It ends with the corrected answer; the label "rejected" is what the teacher wrote. The id of a pair that the critic
-    made ends with "/critic".
+    It ends with the corrected answer; the label "rejected" is the teacher's text. The id of a pair made by the critic
+    ends with "/critic".
     """
     languages = folder.settings.describe.languages
     for entry in entries(folder):
@@ -178,7 +178,7 @@ def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, tex
 
 
 def _by_person(entry: Entry, language: str) -> dict[str, str]:
-    """Return what people corrected, as labels of a sample: the values, the names of the fields, and the reviewers."""
+    """Return people's corrections as labels of a sample: the values, the names of the fields, and the reviewers."""
     texts = {f"{name}_{language}": name for name in EDITABLE}
     fields = {texts.get(name, name): entry.corrected[name]["by"] for name in entry.corrected
               if name in CORRECTABLE or name in texts}  # fmt: skip
@@ -211,13 +211,13 @@ def _link_clips(folder: SetFolder) -> set[str]:
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Say whether a clip of the set is that of the build, and not one that was cut before with other settings."""
+    """Return whether a clip of the set is that of the build, not one that was cut earlier with other settings."""
     first, second = source.stat(), target.stat()
     return os.path.samestat(first, second) or (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
 
 
 def _turns(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
-    """Return the video's path below the set, and (role, text) of every turn with `<video>` where it stands."""
+    """Return the video's path below the set, and (role, text) of every turn with `<video>` in its place."""
     video, turns = "", []
     for message in sample.messages:
         content = message["content"]
@@ -245,7 +245,7 @@ def _sharegpt(sample: Sample, out: Path) -> Row:
 
 
 def _write_list(path: Path, items: Iterator[Row]) -> None:
-    """Write a JSON list, one item per line, whole or not at all."""
+    """Write a JSON list, one item per line, completely or not at all."""
     with staged(path) as draft, draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for number, item in enumerate(items):
             file.write((",\n" if number else "[\n") + json.dumps(item, ensure_ascii=False))
@@ -253,7 +253,7 @@ def _write_list(path: Path, items: Iterator[Row]) -> None:
 
 
 def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
-    """Return one row of the datasets folder: the clip with its whole descent, texts of each language side by side.
+    """Return one row of the datasets folder: the clip with its full provenance and the texts in each language.
 
     The source's path is relative to `root`, the folder of the videos, so that no path of this machine is published.
     """

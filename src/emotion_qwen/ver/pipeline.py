@@ -69,7 +69,7 @@ class Build(SetFolder):
                 getattr(self, f"_{name}")()
 
     def _look_ahead(self) -> None:
-        """Check before the first step what would stop a later one; errors are those of the steps."""
+        """Check before the first step for errors that would stop a later one; errors are those of the steps."""
         label_set(self.settings.describe.labels)
         chosen = self.settings
         judge = chosen.critic.teacher if chosen.critic else None

@@ -17,7 +17,7 @@ from emotion_qwen.workers import Isolation, Job, Pool, WorkerError, attempt
 
 
 class Work(Protocol):
-    """What is done with one item; picklable where processes do it."""
+    """The work on one item; picklable if processes do it."""
 
     def __call__(self, item: Row) -> list[Row]:
         """Return the rows of an item.
@@ -28,7 +28,7 @@ class Work(Protocol):
         ...
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return the rows of an item at which its process died or took too long."""
+        """Return the rows of an item on which its process died or took too long."""
         ...
 
 
@@ -37,7 +37,7 @@ MakePool = Callable[[Work], Pool]
 
 
 def local_pool(count: int) -> MakePool:
-    """Return a maker of pools of `count` processes of this machine; 1 is this process, which an item may end."""
+    """Return a maker of pools of `count` processes of this machine; 1 is this process, which an item may crash."""
     if count == 1:
         return InlinePool
     return lambda work: Pool(work, count, Isolation(tries=2))  # a process may have died of something else
@@ -50,7 +50,7 @@ def outcomes(
 
     Args:
         pool: does `work`; closed at the end.
-        work: an item at which its process died, or took too long, gets the rows of its method `lost`.
+        work: an item on which its process died, or took too long, gets the rows of its method `lost`.
         items: taken only as fast as they are worked on.
         seconds: that an item may take in a process of its own.
 
@@ -90,13 +90,13 @@ class ThreadPool(Pool):
         return self.work(item)
 
     def close(self) -> None:
-        """Stop what is under way."""
+        """Stop the items in progress."""
         self._stop()
         super().close()
 
 
 class RayPool(Pool):
-    """Ray, `count` items at a time on one processor each. Workers must see sources and output under the same paths.
+    """Ray, `count` items at a time on one CPU core each. Workers must see sources and output under the same paths.
 
     Args:
         work: as of every pool.

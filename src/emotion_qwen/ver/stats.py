@@ -171,7 +171,7 @@ def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
 
 
 def _unseen(decisions: list[Decision], first: str, second: str) -> tuple[bool, bool] | None:
-    """Return what two reviewers last decided before they could see each other's; None if either has not decided."""
+    """Return the last decisions of two reviewers before they could see each other's; None if either has not decided."""
     for end in range(2, len(decisions) + 1):
         latest = counting(decisions[:end])
         if first in latest and second in latest:

@@ -1,1 +1,1 @@
-"""Check what a model says: is an explanation true to its label, to the measurements, and to itself?"""
+"""Check a model's text: is an explanation faithful to its label, to the measurements, and to itself?"""

@@ -1,7 +1,7 @@
-"""Check generated sentences against what was measured: movements, the voice, times, quotes and emotions.
+"""Check generated sentences against the measurements: movements, the voice, times, quotes and emotions.
 
-A sentence may say many things that nothing measures; these are left unchecked. What can be checked and is not among the
-facts is returned as a contradiction, in the language of the text.
+A sentence may contain many statements that are not measured; these are not checked. A statement that can be checked and
+is not among the facts is returned as a contradiction, in the language of the text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHECKS: Strings = {
     "quote": ("the words {claim} are not known", "没有{claim}这句话"),
     "emotion": ("{claim} is not among the measured emotions", "测得的情绪中没有{claim}"),
 }
-"""What contradicts a generated sentence, in English and Chinese."""
+"""Contradictions of a generated sentence, in English and Chinese."""
 TOLERANCE = 0.25
 """Seconds by which a time may differ from that of the facts."""
 _SENTENCES = re.compile(r"(?:[^.!?。！？“]|\.(?=\d)|“[^”]*”)+[.!?。！？]*\s*")
@@ -35,7 +35,7 @@ _TIMES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:s\b|秒)|(?<=from )(\d+(?:\.\d+)?)(?=
 
 @dataclass(frozen=True)
 class Checked:
-    """A generated sentence with what contradicts it.
+    """A generated sentence with its contradictions.
 
     Attributes:
         text: the sentence.
@@ -54,9 +54,9 @@ def split_sentences(text: str) -> list[str]:
 
 
 def without_repetition(text: str) -> str:
-    """Return a generated text up to the first sentence that it has said before, without an unfinished last sentence.
+    """Return a generated text up to its first repeated sentence, without an unfinished last sentence.
 
-    Small models begin anew when they have said everything. A text of one unfinished sentence stays as it is.
+    Small models start again when they are finished. A text of one unfinished sentence is unchanged.
     """
     sentences = split_sentences(text)
     kept: list[str] = []
@@ -74,7 +74,7 @@ def check_text(text: str, facts: ClipFacts) -> list[Checked]:
 
 
 def check_sentence(sentence: str, facts: ClipFacts) -> Checked:
-    """Check one sentence: which of its claims are not among the facts?"""
+    """Check which claims of one sentence are not among the facts."""
     checkable = list(verdicts(sentence, facts))
     texts = in_language(CHECKS, facts.language)
     wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in checkable if not right)

@@ -1,4 +1,4 @@
-"""How many claims of an explanation do the measurements confirm?"""
+"""Count the claims of an explanation that the measurements confirm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emotion_qwen.verify.checking import split_sentences, verdicts
 from emotion_qwen.verify.facts import ClipFacts, person_facts, two_likeliest
 
 UNSTORED = ("voice", "time")
-"""Kinds of claims about which a stored report holds no facts; see `facts_of_report`."""
+"""Kinds of claims about which a stored report contains no facts; see `facts_of_report`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def count_claims(text: str, facts: ClipFacts, unmeasured: Collection[str] = ()) 
 
 
 def facts_of_report(report: EmotionReport) -> ClipFacts:
-    """Return the facts that a stored report holds: all but what was measured of the voice.
+    """Return the facts in a stored report: all but the measurements of the voice.
 
     Claims of the kinds `UNSTORED` must then be left out of `count_claims`, since a report names neither the voice's
     claims nor the length of the clip.

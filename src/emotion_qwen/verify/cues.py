@@ -1,7 +1,7 @@
 """Compare the cues of two texts about one clip: precision, recall and F, as EmoCue-360 (XEmoGPT, 2026) counts them.
 
-Both texts are split into clauses. Each clause of the correct text is matched with the likest clause of the other one
-(recall), and the other way round (precision). Likeness is the cosine of n-gram vectors, so no other model is needed; it
+Both texts are split into clauses. Each clause of the correct text is matched with the most similar clause of the other
+one (recall), and vice versa (precision). Similarity is the cosine of n-gram vectors, so no other model is needed; it
 is above 0 for any two texts, which is why a figure means nothing without the value for texts of other clips (`floor`).
 """
 

@@ -1,11 +1,11 @@
-"""How an explanation is read: which of seven emotions does it express, whatever answer stands beside it?
+"""Read which of seven emotions an explanation expresses, independently of its answer.
 
-The explanation is what a model gives as its reasons, without the answer: the steps of `--reasoning` but the conclusion,
-or the text between `<think>` tags. Each sentence is read twice: by the verifier, and for the emotions that it states in
-so many words (`matching.statements`, which knows denials). Where it states one, both count the same; elsewhere the
-verifier decides alone. Sentences that describe ("a man in a room") are neutral by nature, so the half of the sentences
-that is most emotional decides how neutral the whole is: neither all descriptions nor one sentence alone can decide.
-Which emotion it is, every sentence decides in proportion to how emotional it is.
+The explanation is the text that a model gives as its reasons, without the answer: the steps of `--reasoning` except the
+conclusion, or the text between `<think>` tags. Each sentence is read twice: by the verifier, and for the emotions that
+it states explicitly (`matching.statements`, which handles negation). If it states one, both count equally; otherwise
+the verifier decides alone. Sentences that describe ("a man in a room") are neutral by nature, so the half of the
+sentences that is most emotional decides how neutral the whole is: neither all descriptions nor one sentence alone can
+decide. Every sentence contributes to the choice of the emotion in proportion to how emotional it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emotion_qwen.verify.checking import split_sentences
 from emotion_qwen.verify.verifier import EMOTIONS, NEUTRAL, Verifier, emotion_of
 
 STATED = 0.5
-"""How much the emotions count that a sentence states, beside what the verifier reads in it."""
+"""Weight of the emotions that a sentence states, relative to those that the verifier reads in it."""
 CONCLUSION = "conclusion"
 """The step of reasoning that gives the answer."""
 _THOUGHT = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|$)", re.DOTALL | re.IGNORECASE)
@@ -31,7 +31,7 @@ _ANSWER = re.compile(r"<answer>.*?(?:</answer>|$)|\\boxed\{[^{}]*\}", re.DOTALL 
 
 @dataclass(frozen=True)
 class ExplanationReading:
-    """What a verifier reads in an explanation.
+    """A verifier's reading of an explanation.
 
     Attributes:
         emotion: the likeliest of `verifier.EMOTIONS`; None for a text without a word.
@@ -87,7 +87,7 @@ def read_explanations(texts: Sequence[str], verifier: Verifier) -> list[Explanat
 
 
 def sentence_shares(sentences: Sequence[str], verifier: Verifier) -> np.ndarray:
-    """Return the (S, 7) shares of S sentences: what the verifier reads, and what they state; see the module."""
+    """Return the (S, 7) shares of S sentences, from the verifier and from stated emotions; see the module."""
     shares = verifier.shares(sentences)
     for row, sentence in enumerate(sentences):
         stated = {emotion for concept in stated_concepts(sentence) if (emotion := emotion_of(concept))}

@@ -1,8 +1,8 @@
-"""Facts that were measured in a clip, as text for a language model that writes and answers questions from them.
+"""Facts measured in a clip, as text for a language model that writes and answers questions from them.
 
-A small model reads times, facial movements and the voice more reliably from text than from pictures. So a model trained
-for it (`reads_facts` in its training facts) gets them as the system message, and what it writes can be compared with
-them afterwards. Training writes the same text from annotated data.
+A small model reads times, facial movements and the voice more reliably from text than from pictures. A model trained
+for it (`reads_facts` in its training facts) therefore gets them as the system message, and its text can be compared
+with them afterwards. Training writes the same text from annotated data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from emotion_qwen.strings import Strings, in_language
 from emotion_qwen.taxonomy import feeling_word
 
 MOVEMENTS = 6
-"""Most movements of a face that the facts list: a prompt stays short."""
+"""Maximum number of movements of a face that the facts list, so that a prompt stays short."""
 
 FACTS: Strings = {
     "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
@@ -51,7 +51,7 @@ Shares = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Something that holds from `start` to `end`, in seconds.
+    """Something that is true from `start` to `end`, in seconds.
 
     Attributes:
         word: a key of `face_claims.PHRASES` or `voice_claims.PHRASES`, or an emotion in the facts' language.
@@ -66,7 +66,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class PersonFacts:
-    """What was measured of one person.
+    """The measurements of one person.
 
     Attributes:
         person: number as reports show it, from 1.
@@ -83,14 +83,14 @@ class PersonFacts:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What was measured in a clip.
+    """The measurements of a clip.
 
     Attributes:
         language: "en" or "zh".
         seconds: duration; 0 for a picture.
         people: everyone who is seen.
         voice: claims about the voice; those about all of it last from 0 to `seconds`.
-        words: what is said.
+        words: the spoken words.
         likeliest: the two likeliest emotions by all channels together, with their shares, larger first; the answer.
         context: what the user knows about the situation.
     """
@@ -109,7 +109,7 @@ class ClipFacts:
         return not self.seconds
 
     def during(self, stretches: Sequence[Stretch], start: float, end: float) -> tuple[Stretch, ...]:
-        """Return the stretches of which at least half lies between two times; all of them in a picture."""
+        """Return the periods of which at least half is between two times; all of them in a picture."""
         if self.still:
             return tuple(stretches)
         return tuple(
@@ -184,14 +184,14 @@ def _likeliest(form: str, shares: Shares, texts: dict[str, str]) -> str:
 
 
 def with_times(phrase: str, stretch: Stretch, facts: ClipFacts) -> str:
-    """Return a phrase with its times, without them for what holds throughout."""
+    """Return a phrase with its times; without times if it is true throughout."""
     if facts.still or (stretch.start <= 0 and stretch.end >= facts.seconds):
         return phrase
     return f"{phrase} {span_text(stretch, facts.language)}"
 
 
 def span_text(stretch: Stretch, language: str) -> str:
-    """Return the times of a stretch, such as `0.5-6.2 s`; `3.0 s` for what was seen in one frame only."""
+    """Return the times of a period, such as `0.5-6.2 s`; `3.0 s` for something seen in one frame only."""
     form = "instant" if f"{stretch.start:.1f}" == f"{stretch.end:.1f}" else "span"
     return in_language(FACTS, language)[form].format(start=stretch.start, end=stretch.end)
 

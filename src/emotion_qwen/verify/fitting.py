@@ -1,6 +1,6 @@
 """Fit the weights of a verifier to labelled sentences: logistic regression, then one bias per emotion.
 
-Rare emotions count little in a likelihood, so that a classifier that is fitted by it alone seldom names them. The
+Rare emotions count little in a likelihood, so that a classifier fitted only by likelihood seldom names them. The
 biases are therefore chosen for macro F1, on scores of weights that were fitted without the sentence (cross-fitting).
 """
 

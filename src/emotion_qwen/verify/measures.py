@@ -1,4 +1,4 @@
-"""Measures of explanations over many clips, each beside its floor and beside a constant explanation.
+"""Measures of explanations over many clips, each with its floor and with a constant explanation.
 
 With the emotion that the verifier reads in an explanation (`explanations`):
 
@@ -6,12 +6,12 @@ With the emotion that the verifier reads in an explanation (`explanations`):
 - EPC, explanation prediction consistency: the share that express the model's own answer;
 - FCR, faithful and correct rate: the share of answers that are correct and have an explanation that expresses them.
 
-Names and meaning as in ERV (2025). There a large model judges; here it is the verifier, which anybody can run again. An
+Names and meaning as in ERV (2025). There, a large model judges; here, it is the verifier, which anybody can rerun. An
 explanation without words, and an answer that cannot be read, count as wrong.
 
 The floor is the same measure with every explanation moved to another clip, as the mean over several draws. A measure
-that does not exceed its floor says nothing about the explanations. The constant is the largest value that one and the
-same explanation for all clips can reach.
+that does not exceed its floor says nothing about the explanations. The constant is the largest value that a single
+explanation for all clips can reach.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Measured:
 
     @property
     def gain(self) -> float:
-        """How far the mean exceeds its floor."""
+        """Difference between the mean and its floor."""
         return float(np.mean(self.values - self.floors))
 
 

@@ -1,8 +1,8 @@
 """N-grams of texts as sparse vectors: words, pairs of words, and pieces of words.
 
 N-grams are known by a checksum of 32 bits, so no list of words is stored. Chinese has no blanks between words, so each
-character counts as a word, and three characters in a row as a piece. Pieces make a word readable that was never seen in
-training, such as "teary-eyed" (Bojanowski et al., TACL 2017).
+character counts as a word, and three characters in a row as a piece. Pieces make it possible to read a word that was
+not seen in training, such as "teary-eyed" (Bojanowski et al., TACL 2017).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy.sparse import csr_matrix, diags, hstack
 PIECES = (3, 4, 5)
 """Lengths of the pieces of words, in characters."""
 PIECES_COUNT = 0.7
-"""Length of the part of a vector that stands for pieces; that of words and pairs has length 1."""
+"""Length of the part of a vector that represents pieces; that of words and pairs has length 1."""
 FEWEST_TEXTS = (3, 20)
 """A rarer word or pair, and a rarer piece, is left out: it occurs in fewer texts than this. Small collections keep
 more; see `collect_grams`."""
@@ -65,7 +65,7 @@ class GramList:
 
     Attributes:
         checksums: (G,) uint32, ascending.
-        rarity: (G,) float32 weight of each; rare ones weigh more.
+        rarity: (G,) float32 weight of each; rare ones have a larger weight.
     """
 
     checksums: np.ndarray

@@ -21,7 +21,7 @@ LABEL_TOKENS, YES_NO_TOKENS = 24, 8
 
 
 class Writer(Protocol):
-    """What answers questions about views greedily: an `engine.Engine`."""
+    """Answers questions about views greedily, such as an `engine.Engine`."""
 
     def write(self, views: Sequence[View], question: Sequence[str], max_new_tokens: int = ...) -> list[str]:
         """Return one reply for each of the views."""
@@ -29,7 +29,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Reflection:
-    """What a model says when it is asked again.
+    """A model's replies when it is asked again.
 
     Attributes:
         label: of the label set, as read from the steps alone; None if the reply names none or there are no steps.

@@ -1,7 +1,7 @@
-"""What an explanation is worth, as plain functions: each returns a number from 0 to 1 and never NaN.
+"""The value of an explanation, as plain functions: each returns a number from 0 to 1 and never NaN.
 
-They are the measures of this package for single texts, made safe for learning: a short text, a repeated sentence, or
-saying nothing that can be checked earns little, since a model that learns from them would otherwise fall silent.
+They are the measures of this package for single texts, made safe for training: a short text, a repeated sentence, or a
+text without checkable claims earns little, since a model trained on them would otherwise stop writing.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ CLAIMS = 2
 def verifier_reward(text: str, label: str, verifier: Verifier | None = None, words: int = WORDS) -> float:
     """Return how clearly an explanation expresses a label: the label's share, less for a short text.
 
-    ERV pays 1 for one matching sentence and silence otherwise. Here the share is that of the whole explanation, a
+    ERV gives 1 for one matching sentence and nothing otherwise. Here the share is that of the whole explanation, a
     repeated sentence counts once, and a text of fewer than `words` words gets the corresponding part.
 
     Args:
         text: the explanation without its answer (`explanations.explanation_of`); an empty one earns 0.
         label: any word for one of `verifier.EMOTIONS`.
-        verifier: None takes the shipped one.
-        words: see `WORDS`; 0 pays short texts in full.
+        verifier: None uses the shipped one.
+        words: see `WORDS`; with 0, short texts count in full.
 
     Raises:
         SettingsError: the label is none of these emotions.
@@ -97,10 +97,10 @@ def tree_reward(tree: Any, right: Any) -> float:
 
 
 def reflection_reward(reflection: Reflection, label: str) -> float:
-    """Return what asking again confirms: half for the label, half for the description if that was asked.
+    """Return the share that asking again confirms: half for the label, half for the description if that was asked.
 
-    An opinion that was not asked for, or is neither yes nor no, leaves the label to decide alone. EMO-R3's code adds
-    the two instead of averaging them, and pays half for a reply that cannot be read.
+    If no opinion was requested, or it is neither yes nor no, the label decides alone. EMO-R3's code adds the two
+    instead of averaging them, and gives half for a reply that cannot be read.
     """
     kept = float(reflection.label is not None and reflection.label == label)
     return kept if reflection.describes is None else (kept + reflection.describes) / 2

@@ -18,7 +18,7 @@ from emotion_qwen.extras import optional
 from emotion_qwen.verify.verifier import EMOTIONS, emotion_of
 
 LABELS = ("ekman", "label", "emotion", "labels")
-"""Columns that may hold the labels; the first that a file has is read."""
+"""Columns that may contain the labels; the first that a file has is read."""
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _SPLITS = {
     "train": TRAIN,
@@ -39,7 +39,7 @@ class Sentences:
         targets: (N, K) share of each class; a row adds up to 1.
         weights: (N,) how much each sentence counts.
         emotions: for each of the K classes, which of `verifier.EMOTIONS` it belongs to. Finer classes than these, such
-            as annoyance beside anger, make it easier to tell the emotions apart.
+            as annoyance in addition to anger, make it easier to distinguish the emotions.
     """
 
     texts: Sequence[str]

@@ -1,6 +1,6 @@
 """Compare trees of attributes, such as {"attributes": {"mouth": "smile"}, "expression": "smiling", "emotion": "happy"}.
 
-A tree counts as its set of leaves, each with the path to it. Two trees are as alike as these sets (F1).
+A tree counts as its set of leaves, each with the path to it. The similarity of two trees is that of these sets (F1).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Leaf = tuple[tuple[str, ...], str]
 
 @dataclass(frozen=True)
 class Overlap:
-    """How far what was predicted and what is right agree; all between 0 and 1.
+    """Agreement of a predicted and a correct tree; all between 0 and 1.
 
     Attributes:
-        precision: share of what was predicted that is right.
-        recall: share of what is right that was predicted.
+        precision: share of the predicted leaves that are correct.
+        recall: share of the correct leaves that were predicted.
     """
 
     precision: float

@@ -25,7 +25,7 @@ def verify_steps(
         labels: its label set.
         facts: measured in the clip, in the language of the steps.
         writer: the model, which is asked once more, with the steps as its only input.
-        verifier: None takes the shipped one.
+        verifier: None uses the shipped one.
 
     Raises:
         CheckpointError: see `Verifier.shares`.

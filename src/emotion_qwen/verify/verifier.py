@@ -24,7 +24,7 @@ from emotion_qwen.taxonomy import CONCEPTS, concept_of_word, label_set
 from emotion_qwen.verify.ngrams import GramList, count_grams, is_chinese, vectors_of
 
 EMOTIONS = label_set("fer7").labels
-"""The concepts that a verifier tells apart, in the order of its shares."""
+"""The concepts that a verifier distinguishes, in the order of its shares."""
 NEUTRAL = EMOTIONS.index("neutral")
 FORMAT = 1
 SETTINGS, WEIGHTS = "verifier.json", "verifier.safetensors"
@@ -90,7 +90,7 @@ class Verifier:
         """Load a verifier from its folder; None loads the shipped one, once per process.
 
         Raises:
-            CheckpointError: the folder holds no verifier of this version, or a damaged one.
+            CheckpointError: the folder contains no verifier of this version, or a damaged one.
         """
         return _shipped() if folder is None else _read(Path(folder))
 

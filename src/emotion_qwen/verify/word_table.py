@@ -1,9 +1,9 @@
-"""How much more often each word occurs in texts of one emotion than in all others, counted from labelled texts.
+"""The relative frequency of each word in texts of one emotion and in all others, counted from labelled texts.
 
 A table stores, per word, in how many texts of each emotion it occurs. The ratio of a word for an emotion is the share
 of that emotion's texts that have the word, divided by the share of all other texts, both with a prior: `PRIOR` texts
 in which every word is as frequent as in all texts together. So a word that was seen a few times stays near 1. Its
-z-score says whether the ratio could be chance (Monroe, Colaresi and Quinn, Political Analysis 2008).
+z-score indicates whether the ratio could be due to chance (Monroe, Colaresi and Quinn, Political Analysis 2008).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class WordTable:
         words: W words, in lower case.
         counts: (W, 7) number of texts of each of `EMOTIONS` with the word.
         texts: (7,) number of texts of each emotion.
-        facts: where the texts come from.
+        facts: the source of the texts.
     """
 
     words: tuple[str, ...]
@@ -73,7 +73,7 @@ class WordTable:
         """Load a table from its folder; None loads the shipped one, once per process.
 
         Raises:
-            CheckpointError: the folder holds no table of this version.
+            CheckpointError: the folder contains no table of this version.
         """
         return _shipped() if folder is None else _read(folder / FILE)
 

@@ -1,4 +1,4 @@
-"""The terminal view that a user sees first: at most `LONGEST` lines, headed by how the emotions follow each other.
+"""The terminal view that a user sees first: at most `LONGEST` lines, headed by the sequence of emotions.
 
 `render.show_report` prints everything else. Parts have a priority; when they do not all fit, those of low priority are
 left out, and a note says how to see them.
@@ -57,13 +57,13 @@ def show_brief(report: EmotionReport, console: Console) -> None:
 
 
 def arc_headline(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return how the emotions follow each other in a clip, or the label with its share."""
+    """Return the sequence of emotions in a clip, or the label with its share."""
     line, mean = arc_line(report, say), terminal.answer(report, say)
     return mean if line is None else Group(line, mean)
 
 
 def arc_line(report: EmotionReport, say: Phrases) -> Text | None:
-    """Return how the emotions follow each other in a clip; None with fewer than two, or without a sure answer."""
+    """Return the sequence of emotions in a clip; None with fewer than two, or without a confident answer."""
     stations = arc(report.episodes)
     if len(stations) < 2 or abstention(report) is not None or report.label is None:
         return None
@@ -118,7 +118,7 @@ def _evidence(report: EmotionReport, say: Phrases, width: int, console: Console)
 
 
 def _movements(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return what the faces do, in one line per person."""
+    """Return the movements of the faces, in one line per person."""
     lines = []
     for person in report.people[:3]:
         texts = [text.rstrip(".。") for text, _ in movement_lines(report, person, say)[:3]]
@@ -134,7 +134,7 @@ def _blank(part: RenderableType | None) -> RenderableType | None:
 
 
 def _clipped(text: Text, most: int, width: int, console: Console) -> RenderableType:
-    """Return a text cut to so many lines."""
+    """Return a text cut to a number of lines."""
     lines = list(text.wrap(console, width))
     if len(lines) > most:
         lines = lines[:most]

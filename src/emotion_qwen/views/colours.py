@@ -52,11 +52,11 @@ COLOURS: dict[str, str] = {
 }
 DARK, LIGHT = "#111318", "#FFFFFF"
 GAP = "#3A3F4A"
-"""Colour of stretches without an answer."""
+"""Colour of periods without an answer."""
 
 
 def colour_of(label: str) -> str:
-    """Return the colour of a label or alias as "#RRGGBB"; one that is no known emotion gets a hue of its own."""
+    """Return the colour of a label or alias as "#RRGGBB"; one that is not a known emotion gets a distinct hue."""
     name = concept_of_word().get(label.strip().lower())
     if name is not None:
         return COLOURS[name]

@@ -131,7 +131,7 @@ def compose_page(
 
 
 def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> dict[str, Any]:
-    """Return what the script needs besides the report: names, colours, coordinates, and constants of `playhead`."""
+    """Return the script's data in addition to the report: names, colours, coordinates, and constants of `playhead`."""
     start, end = clip_span(report)
     labels = list(report.distribution)
     height, width = [*report.provenance.get("size", ()), 0, 0][:2]
@@ -184,7 +184,7 @@ def policy_hashes() -> tuple[str, str]:
 
 
 MEDIA = ("media-src blob: 'self' file:", "img-src blob: 'self' file:")
-"""Rules that allow the clip, embedded or beside the page."""
+"""Rules that allow the clip, embedded or next to the page."""
 
 
 def script_of(names: tuple[str, ...]) -> str:

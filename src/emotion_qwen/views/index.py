@@ -47,7 +47,7 @@ INDEX_PHRASES: Strings = {
     ),
     "unanalyzed": ("could not be analyzed", "无法分析"),
 }
-"""Texts of this page besides `PHRASES`."""
+"""Texts of this page in addition to `PHRASES`."""
 _STYLES, _SCRIPTS = ("base.css", "index.css"), ("index.js",)
 
 
@@ -62,14 +62,14 @@ class Band:
 
 @dataclass(frozen=True)
 class IndexRow:
-    """What the index shows of a clip; numbers are None where there is none.
+    """The index entry of a clip; numbers are None where there is none.
 
     Attributes:
         source: path of the clip as given.
         file: its name.
         page: address of its page relative to the index; "" if it has none.
         error: why the clip could not be analyzed; "" otherwise.
-        headline: how the emotions follow each other, or the answer.
+        headline: the sequence of emotions, or the answer.
         label: name of the label; "" without an answer.
         colour: of the label.
         confidence: 0 to 1.
@@ -79,7 +79,7 @@ class IndexRow:
         duration: seconds; None for a picture.
         warnings: texts.
         bands: the timeline.
-        gaps: x and width of stretches without an answer, of `WIDTH`.
+        gaps: x and width of periods without an answer, of `WIDTH`.
         labels: names and colours for the legend.
         thumbnail: JPEG; b"" without one.
         pictured: whether the clip has a picture.
@@ -115,7 +115,7 @@ def index_row(report: EmotionReport, page: str, thumbnail: bytes = b"") -> Index
 
     Args:
         report: the report.
-        page: file name of its page, which is beside the index.
+        page: file name of its page, which is next to the index.
         thumbnail: JPEG.
     """
     say = in_language(PHRASES, report.language)
@@ -152,7 +152,7 @@ def failed_row(source: str, error: str) -> IndexRow:
 
 
 def row_headline(report: EmotionReport, say: Phrases) -> str:
-    """Return how the emotions follow each other as in the terminal, or the answer with what limits it."""
+    """Return the sequence of emotions as in the terminal, or the answer with its limitations."""
     line, reason = arc_line(report, say), abstention(report)
     if line is not None:
         return line.plain.replace("■ ", "").strip()
@@ -201,7 +201,7 @@ def _across(time: float, start: float, end: float) -> float:
 
 
 def _bands(report: EmotionReport, start: float, end: float) -> Iterable[Band]:
-    """Yield the shares over time as bands on each other, ordered by valence as on the page of a report.
+    """Yield the shares over time as stacked bands, ordered by valence as on the page of a report.
 
     A picture has its shares over the whole width. Labels without a known valence count as neutral.
     """

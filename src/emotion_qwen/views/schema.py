@@ -38,7 +38,7 @@ class _Generator(GenerateJsonSchema):
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         alternatives = super().nullable_schema(schema)
         value = alternatives["anyOf"][0]
-        # pydantic 2 puts the bounds of a number beside the alternatives; those of a list stay with its items.
+        # pydantic 2 puts the bounds of a number next to the alternatives; those of a list stay with its items.
         alternatives |= {key: value.pop(key) for key in ("minimum", "maximum") if key in value}
         return alternatives
 

@@ -14,7 +14,7 @@ Phrases = dict[str, str]
 MOVEMENTS = 6
 """Maximum number of movements of a face that are shown."""
 CLEAR = 0.5
-"""Strength of a claim from which it counts as clear: the middle of an interval has this one."""
+"""Strength of a claim from which it counts as clear; the middle of an interval has this strength."""
 
 
 def abstention(report: EmotionReport) -> str | None:
@@ -80,7 +80,7 @@ def _figure(movement: FacialMovement) -> str:
 
 
 def rationale_lines(report: EmotionReport, say: Phrases) -> Iterator[tuple[Sentence, str]]:
-    """Yield the sentences of the rationale, each with a note of what contradicts it, or "".
+    """Yield the sentences of the rationale, each with a note of its contradictions, or "".
 
     Of an account of several sentences, which is the summary, only those that the measurements contradict are repeated.
     """

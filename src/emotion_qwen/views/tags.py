@@ -1,4 +1,4 @@
-"""Choose where the label of every box stands, so that it covers no face and no other label as far as there is room.
+"""Choose the position of the label of every box, so that it covers no face and no other label as far as space allows.
 
 The page (`tags.js`) and annotated videos and pictures follow this rule. Every label has a fixed list of places around
 its box; the place with the lowest cost is chosen, first one label after the other, then each once more with all others
@@ -14,7 +14,7 @@ Rectangle = tuple[float, float, float, float]
 """x1, y1, x2, y2; y points down."""
 
 OVER_TAG, OVER_FACE, OVER_SELF = 4.0, 1.0, 0.5
-"""Cost of a label that lies entirely on another label, on another face, or on the face that it is of."""
+"""Cost of a label that is entirely on another label, on another face, or on its own face."""
 AWAY = 0.12
 """Cost of each step of one label's height away from the box."""
 STEPS = 4
@@ -34,7 +34,7 @@ class Tag:
     Attributes:
         area: of the label.
         place: number of the place in the list of all places around a box, for `before` of the next frame.
-        leader: line x1, y1, x2, y2 from the label to its box; None beside the box.
+        leader: line x1, y1, x2, y2 from the label to its box; None next to the box.
     """
 
     area: Rectangle
@@ -70,7 +70,7 @@ def place_tags(
     """
     heads = [(x1, y1 - HAIR * (y2 - y1), x2, y2) for x1, y1, x2, y2 in boxes]
     candidates = [_places(box, size, picture, gap) for box, size in zip(boxes, sizes, strict=True)]
-    # From the frame before, so that what was placed well stays.
+    # From the previous frame, so that well-placed labels stay.
     chosen = {
         number: place
         for number, (places, kept) in enumerate(zip(candidates, before, strict=False))
@@ -87,7 +87,7 @@ def place_tags(
 
 
 def _cost(place: _Place, face: Rectangle, faces: list[Rectangle], tags: list[Rectangle], kept: int | None) -> float:
-    """Return the share of the label that lies on something, weighted, plus the cost of its distance."""
+    """Return the weighted share of the label that covers something, plus the cost of its distance."""
     x1, y1, x2, y2 = place.area
     covered = OVER_SELF * _shared(place.area, face)
     covered += OVER_TAG * sum(_shared(place.area, area) for area in tags)
@@ -97,7 +97,7 @@ def _cost(place: _Place, face: Rectangle, faces: list[Rectangle], tags: list[Rec
 
 
 def _places(box: Rectangle, size: tuple[float, float], picture: tuple[float, float], gap: float) -> list[_Place]:
-    """Return the places around a box that lie inside the picture; at least one."""
+    """Return the places around a box that are inside the picture; at least one."""
     (x1, y1, x2, y2), (width, height) = box, size
     aligned = (x1, x2 - width, (x1 + x2 - width) / 2)
     above, below = y1 - gap - height, y2 + gap

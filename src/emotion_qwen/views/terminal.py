@@ -90,7 +90,7 @@ def sentence(text: str, kind: str, say: Phrases) -> Text:
 
 
 def bars(report: EmotionReport, width: int, most: int | None = None) -> Table | None:
-    """Return the distribution as bars, the largest share first; with `most`, only so many."""
+    """Return the distribution as bars, the largest share first; with `most`, at most that many."""
     if not report.distribution:
         return None
     longest = min(LONGEST_BAR, width - 24)
@@ -103,7 +103,7 @@ def bars(report: EmotionReport, width: int, most: int | None = None) -> Table | 
 
 
 def people(report: EmotionReport, say: Phrases, width: int, most: int | None = None) -> RenderableType | None:
-    """Return one row per person, or a note that nobody was seen; with `most`, those first and how many are left."""
+    """Return one row per person, or a note that nobody was seen; `most` keeps the first and counts the others."""
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None
@@ -301,7 +301,7 @@ def trust(report: EmotionReport, say: Phrases) -> RenderableType:
 
 
 def warning_lines(report: EmotionReport, say: Phrases, most: int | None = None) -> RenderableType | None:
-    """Return the warnings, or None if there are none; with `most`, the first ones and how many are left."""
+    """Return the warnings, or None if there are none; with `most`, the first ones and the number left out."""
     warned = report.provenance.get("warnings", ())
     lines = [Text(f"{say['warning']}{say['colon']}{one_line(text)}", style="yellow") for text in warned[:most]]
     if left := len(warned) - len(lines):

@@ -70,7 +70,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; a cell may be the path of a picture. Columns listed in `left` hold text, the others numbers."""
+    """A table; a cell may be the path of a picture. Columns listed in `left` contain text, the others numbers."""
 
     head: tuple[str, ...]
     rows: Sequence[Sequence[str | Path]]

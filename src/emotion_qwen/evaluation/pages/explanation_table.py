@@ -1,4 +1,4 @@
-"""Print the scores of explanations, each beside its floor and its constant."""
+"""Print the scores of explanations, each with its floor and its constant."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def draw_figures(comparison: Forgetting, folder: Path) -> dict[str, Path]:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of so many inches.
+    """Return an empty figure of the given size in inches.
 
     Raises:
         MissingPackage: matplotlib is not installed.

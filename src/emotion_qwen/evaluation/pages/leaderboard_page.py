@@ -51,10 +51,10 @@ def board_blocks(board: Leaderboard) -> list[Block]:
         Text(
             "One score per set, with its 95 % interval, over all items: an item without an answer, or with one that "
             'cannot be read, counts as wrong. "Chance" is the mean score of guessing among the choices, "commonest" '
-            "that of giving the commonest answer to every item, without looking at it; unless a model's whole interval "
-            "is above both, these items do not show that it has the skill. Where the intervals of two models overlap, "
-            "emotion-qwen eval compare tells whether they differ: it compares them item by item. An empty cell: not "
-            f"measured, or not defined. {terms}Emotion-Qwen {__version__}."
+            "that of giving the commonest answer to every item without looking at it; unless a model's whole interval "
+            "is above both, these items do not show that it has the skill. If the intervals of two models overlap, "
+            "emotion-qwen eval compare shows whether they differ, by comparing them item by item. An empty cell means "
+            f"not measured, or not defined. {terms}Emotion-Qwen {__version__}."
         ),
         Bullets([_verdict(board, model) for model in board.models]),
     ]
@@ -66,8 +66,9 @@ def board_blocks(board: Leaderboard) -> list[Block]:
                 Rows(("set", "score", "chance", "commonest", *board.models), _score_rows(board, rows), (0, 1)),
             ]
     cells = [str(cell) for block in blocks if isinstance(block, Rows) for row in block.rows for cell in row]
-    poor = f"{MARK} Fewer than {100 * LOW_COVERAGE:.0f} % of the items were answered, or of the answers could be read."
-    seen = f"{SEEN} The model was trained on the training part of this set; these are other items of it."
+    low = f"{100 * LOW_COVERAGE:.0f} %"
+    poor = f"{MARK} Fewer than {low} of the items were answered, or fewer than {low} of the answers could be read."
+    seen = f"{SEEN} The model was trained on the training part of this set; these are different items."
     legend = [text for mark, text in ((MARK, poor), (SEEN, seen)) if any(mark in cell for cell in cells)]
     blocks += [Text(" ".join(legend))] if legend else []
     if board.means:
@@ -78,8 +79,8 @@ def board_blocks(board: Leaderboard) -> list[Block]:
         blocks += [
             Heading("As released"),
             Text(
-                "The authors' own arithmetic on the same replies, for comparison with published numbers only; never in "
-                "one column with the scores above."
+                "The authors' own arithmetic on the same replies, only for comparison with published numbers; never in "
+                "the same column as the scores above."
             ),
             Rows(("set", "model", "figure", "value"), released, (0, 1, 2)),
         ]
@@ -89,7 +90,7 @@ def board_blocks(board: Leaderboard) -> list[Block]:
 
 
 def _verdict(board: Leaderboard, model: str) -> str:
-    """Name the sets on which a model is above guessing and above the commonest answer, and the others."""
+    """Name the sets on which a model is above chance and above the commonest answer, and the others."""
     standings = [standing for standing in board.standings if standing.model == model]
     shown, others = ([title_of(s) for s in standings if board.shows(s) == above] for above in (True, False))
     text = f"{model} is above chance and the commonest answer on {len(shown)} of {len(standings)} sets"
@@ -100,8 +101,8 @@ def _verdict(board: Leaderboard, model: str) -> str:
 def _explained() -> str:
     return (
         "Coverage: share of the items that were answered. Parsed: share of these answers that could be read. Training "
-        "data: whether the set was trained on, as far as it is stated; scores on such sets do not show how the model "
-        "does on new data."
+        "data: whether the model was trained on the set, as far as this is stated; scores on such sets do not show how "
+        "it performs on new data."
     )
 
 
@@ -150,8 +151,8 @@ def _mean_blocks(board: Leaderboard) -> list[Block]:
     return [
         Heading("MER-UniBench"),
         Text(
-            f"{' and '.join(names)}: every set counts the same, by hit rate, weighted F1 or F1 on emotion wheels. The "
-            "published mean is over words that a model extracted from the replies."
+            f"{' and '.join(names)}: all sets have the same weight, by hit rate, weighted F1 or F1 on emotion wheels. "
+            "The published mean is over words that a model extracted from the replies."
         ),
         Rows(("model", "language", "words", "mean", "note"), rows, (0, 1, 2, 4)),
     ]

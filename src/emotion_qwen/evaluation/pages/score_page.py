@@ -166,7 +166,7 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
 
 
 def _worst_blocks(column: Column, frames: bool) -> list[Block]:
-    """Show the worst answers; a value that all share, or that none has, gets no column."""
+    """Show the worst answers; a value that all or none of them have gets no column."""
     examples = worst(column, frames=frames)
     if not examples:
         return []

@@ -30,7 +30,7 @@ def probe() -> None:
 @click.option("--model", default=None, help="nano, mini, a folder, a hub name, or module:function.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps")
 @click.option("--rig", type=PATH, default=None, help="A head with ARKit morphs: .glb, .gltf, or .npz of ICT.")
-@click.option("--emotions", default=None, help="Separated by commas; default: the six besides neutral.")
+@click.option("--emotions", default=None, help="Separated by commas; default: the six except neutral.")
 @click.option("--intensities", default=None, help="Ascending, separated by commas; default: 0.2,0.4,0.6,0.8,1.")
 @click.option("--identities", default=None, help="Separated by commas; default: all four.")
 @click.option(

@@ -1,4 +1,4 @@
-"""From the answers of a probe to thresholds, slopes and confusions, each with the number of faces behind it."""
+"""Thresholds, slopes and confusions from the answers of a probe, each with the number of faces that it is based on."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class DoseResponse:
-    """How a model responds to growing intensity of one emotion under one condition.
+    """The response of a model to increasing intensity of one emotion under one condition.
 
     Attributes:
-        emotion: that is shown.
-        condition: under which.
+        emotion: the emotion shown.
+        condition: the condition.
         intensities: of the faces, 0 first.
         rates: per intensity, share of faces whose emotion is read correctly.
         shares: per intensity, mean share of the emotion in the answer.
         faces: number of faces per intensity.
         threshold: smallest intensity, interpolated linearly, from which at least half of the faces are read correctly
-            up to the strongest; None if that is never so.
+            up to the strongest; None if there is none.
         slope: least-squares slope of the mean share over the intensity.
         correlation: rank correlation of intensity and mean share; None if the share is constant.
         correlation_interval: its 95 % percentile bootstrap interval, drawing identities; None with `correlation`.
@@ -140,7 +140,7 @@ def confusion_counts(probe: Probe, condition: str) -> np.ndarray:
 
 
 def detection_rate(probe: Probe, condition: str) -> tuple[int, int]:
-    """Return in how many pictures of a condition the face detector finds a face, and the number of pictures."""
+    """Return the numbers of pictures of a condition with a face found by the detector, and of all pictures."""
     there = [answer.detected for answer in probe.answers if answer.stimulus.condition == condition]
     return sum(there), len(there)
 
@@ -174,7 +174,7 @@ class ProbeChange:
 
     @property
     def loss(self) -> float:
-        """By how much the rate at the strongest intensity falls; negative if it rises."""
+        """Decrease of the rate at the strongest intensity; negative if it rises."""
         return self.before.rates[-1] - self.after.rates[-1]
 
 

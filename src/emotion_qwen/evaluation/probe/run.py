@@ -29,7 +29,7 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class FaceAnswer:
-    """What a model reads in one stimulus.
+    """A model's reading of one stimulus.
 
     Attributes:
         stimulus: the face.

@@ -21,7 +21,7 @@ PLAIN = "plain"
 SIZE = 320
 """Side of a rendered picture, pixels."""
 DARK = 0.3
-"""Share of the light that is left in the dark."""
+"""Share of the light that remains in the dark condition."""
 BLUR = 0.04
 """Standard deviation of the blur as a share of the width of the face."""
 SMALL = 28

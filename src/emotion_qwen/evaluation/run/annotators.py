@@ -133,7 +133,7 @@ def compare_annotators(entries: Iterable[Entry], annotations: Path, chosen: Anno
 def _clip_ratings(
     report: EmotionReport, path: Path, chosen: AnnotatorTiers, unknown: Counter[str]
 ) -> dict[str, dict[str, list[Any]]]:
-    """Return what -> rater -> value at each step of a clip, None where the rater says nothing."""
+    """Return quantity -> rater -> value at each step of a clip, None where the rater gives none."""
     tiers = read_tiers(path)
     person = _person(report, chosen.person)
     named = {name: chosen_tier(tiers, name, path) for name in (*chosen.labels, *chosen.numbers().values())}
@@ -183,9 +183,9 @@ def _at(spans: Sequence[tuple[float, float, Any]], times: Sequence[float]) -> li
 
 
 def _nearest(windows: Sequence[tuple[float, float, float]], time: float) -> float | None:
-    """Return the value of that window holding a time whose middle is nearest to it, the earlier of two.
+    """Return the value of the window that contains a time and whose middle is nearest to it, the earlier of two.
 
-    None if no window holds it.
+    None if no window contains it.
     """
     holding = [(abs((start + end) / 2 - time), value) for start, end, value in windows if start <= time <= end]
     return min(holding, key=lambda pair: pair[0])[1] if holding else None

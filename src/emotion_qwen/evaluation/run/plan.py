@@ -35,7 +35,7 @@ class EvalSettings(Settings):
     """A run of benchmarks."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names, which `emotion-qwen eval --list` shows, and Python files of your own tasks; see `tasks.load_tasks`."""
+    """Names shown by `emotion-qwen eval --list`, and Python files of your own tasks; see `tasks.load_tasks`."""
     models: tuple[str, ...] = ("nano",)
     """"nano", "mini", a model folder or hub name, "openai:NAME@http://host/v1", "file:predictions.jsonl"; with a name
     for folders and pages as "NAME=MODEL"."""
@@ -227,7 +227,7 @@ def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequen
 
 
 def _read_replies(outcome: EvalOutcome, reader: str, read: Callable[[], int], fault: str) -> None:
-    """Let another model read the replies; its error, or the number of replies that it could not read, is a fault."""
+    """Have another model read the replies; its error, or the number of replies that it could not read, is a fault."""
     try:
         unread = read()
     except EmotionQwenError as error:
@@ -294,7 +294,7 @@ def folder_names(models: Sequence[str]) -> dict[str, str]:
     folders = {t: given[t] or (f"{names[t]}-{text_digest(t)[:6]}" if named[t] in again else named[t]) for t in given}
     for text, folder in folders.items():
         if list(folders.values()).count(folder) > 1:
-            raise SettingsError(f"two models are called {folder!r}, one of them {text!r}; give each a name of its own")
+            raise SettingsError(f"two models are called {folder!r}, one of them {text!r}; give each its own name")
     return folders
 
 

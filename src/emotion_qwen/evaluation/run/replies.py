@@ -1,8 +1,8 @@
 """EGS of ECoT (2024): a judge gives replies in a conversation 1 to 10 points for each of four goals, in both orders.
 
-Two replies to one text are judged together, once in each order, because judges prefer the first or the second place. A
-judgement that cannot be read is counted, and its pair of replies is left out of the means rather than given points. A
-second judge of the same pairs shows how far such points can be trusted: `judges_agreement`.
+Two replies to one text are judged together, once in each order, because judges tend to prefer the first or the second
+position. A judgement that cannot be read is counted, and its pair of replies is left out of the means rather than given
+points. A second judge of the same pairs shows how far such points can be trusted: `judges_agreement`.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class ReplyScores:
         second: the same of the second replies.
         difference: first minus second, with its interval over pairs.
         goals: goal -> mean points of the first and of the second replies.
-        place: mean total of whatever stood first minus what stood second: the preference for a place.
+        place: mean total of the reply in first position minus that in second position: the preference for a position.
         pairs: number of pairs with both judgements.
-        unread: number of judgements that could not be read or had, of two per pair.
+        unread: number of judgements that could not be obtained or read, of two per pair.
         differences: id of a pair -> total of the first reply minus that of the second, over both orders.
     """
 

@@ -1,9 +1,10 @@
-"""Does a model speak with the feeling that it is asked for? The grid of AI with Emotions (2025), with other questions.
+"""Measure whether a model speaks with the feeling that it is asked for. The grid of AI with Emotions (2025), with
+other questions.
 
-Twelve states of valence and arousal lie on a circle, 30 degrees apart. In each state the model answers the same
+Twelve states of valence and arousal are on a circle, 30 degrees apart. In each state the model answers the same
 questions. The verifier reads the emotions of an answer; their shares, with the coordinates of the taxonomy, give a
-point, and the score is the cosine between it and the state. Control: the same answers beside states that were drawn
-at random (about 0 if the answers follow the states). Refusals count as 0.
+point, and the score is the cosine between it and the state. Control: the same answers with states drawn at random
+(about 0 if the answers follow the states). Refusals count as 0.
 """
 
 from __future__ import annotations
@@ -90,10 +91,10 @@ class SpeakingScores:
 
     Attributes:
         cosine: mean with its interval over answers.
-        shuffled: mean with the same answers beside randomly drawn states: mean, lowest and highest of the middle 95 %
+        shuffled: mean with the same answers and randomly drawn states: mean, lowest and highest of the middle 95 %
             of `DRAWS` assignments.
         refused: share of refusals.
-        valence: correlation of asked and read valence; None if one is constant.
+        valence: correlation between requested and read valence; None if one is constant.
         arousal: the same of arousal.
         by_state: degrees -> mean cosine.
         distinct: number of different answers.
@@ -115,7 +116,7 @@ class SpeakingScores:
 
 
 def is_refusal(text: str) -> bool:
-    """Say whether an answer is empty or refuses to speak in a state."""
+    """Return whether an answer is empty or refuses to speak in a state."""
     return not any(map(str.isalnum, text)) or bool(_REFUSALS.search(text))
 
 

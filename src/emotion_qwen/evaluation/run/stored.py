@@ -1,6 +1,6 @@
 """Pictures inside a data set's files, read on demand.
 
-A set of two hundred thousand questions does not fit into memory with its pictures. A part holds a `Stored` instead,
+A set of two hundred thousand questions does not fit into memory with its pictures. A part contains a `Stored` instead,
 which `Stored.load` decodes. Parquet is read by row group, so reading in the order of the file is fast.
 """
 
@@ -27,11 +27,11 @@ class Stored:
     """One picture of a Parquet or TSV file.
 
     Attributes:
-        file: the file that holds it.
+        file: the file that contains it.
         name: its name there; equal for two questions about one picture, if the file identifies pictures.
         row: index within the row group.
         group: row group of a Parquet file.
-        column: holds the bytes, {"bytes", "path"}, or a list of these, of which the first is read.
+        column: contains the bytes, {"bytes", "path"}, or a list of these, of which the first is read.
         text: base64, for a TSV file, which has no random access.
     """
 

@@ -1,4 +1,4 @@
-"""How far two raters agree: Cohen's kappa for labels, ICC and CCC for numbers."""
+"""Agreement of two raters: Cohen's kappa for labels, ICC and CCC for numbers."""
 
 from __future__ import annotations
 

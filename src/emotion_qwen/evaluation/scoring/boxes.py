@@ -1,4 +1,4 @@
-"""Boxes beside correct boxes, matched so that their overlap is largest; their order means nothing."""
+"""Compare boxes with correct boxes, matched so that their overlap is largest; their order does not matter."""
 
 from __future__ import annotations
 

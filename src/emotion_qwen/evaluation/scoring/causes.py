@@ -1,6 +1,6 @@
 """Pairs of emotion and cause: precision, recall and F1, and F1 weighted by emotion, as ECF counts them.
 
-A dialogue without a pair counts: what is given for it is wrong. An answer that cannot be read gives no pair and is
+A dialogue without a pair counts: any pair given for it is wrong. An answer that cannot be read gives no pair and is
 counted. The baseline names every utterance with an emotion as its own cause.
 """
 
@@ -89,7 +89,7 @@ def score_causes(
 
 
 def target_itself(whole: Dialogue) -> frozenset[CausePair]:
-    """Return the baseline: every utterance with an emotion causes it itself."""
+    """Return the baseline: every utterance with an emotion is its own cause."""
     return frozenset(
         CausePair(number, emotion_name(line.emotion), number)
         for number, line in enumerate(whole.lines, 1)

@@ -1,6 +1,6 @@
 """Multiple choice: accuracy overall and by group (ScienceQA, SEED-Bench, MMBench), and CircularEval.
 
-References hold the capital letter of the correct option, `allowed` the texts of the options in order.
+References are the capital letter of the correct option; `allowed` contains the texts of the options in order.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Figures:
 
 
 def joined(parts: Sequence[Figures]) -> Figures:
-    """Put several figures of the same items beside each other."""
+    """Combine several figures of the same items."""
     edges = np.cumsum([0, *(part.rows.shape[1] for part in parts)])
 
     def statistic(sums: np.ndarray) -> np.ndarray:

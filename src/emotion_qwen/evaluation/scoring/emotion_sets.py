@@ -43,8 +43,8 @@ def score_pairs(
 ) -> records.Result:
     """Score EmotionHallucer's pairs of a basic and a hallucinated question.
 
-    "accuracy of pairs" is the share of pairs with both questions correct. Beside it: accuracy of the basic questions
-    (reference yes), of the hallucinated ones (reference no), of all, and the yes-ratio of the answers.
+    "accuracy of pairs" is the share of pairs with both questions correct. Also given are the accuracy of the basic
+    questions (reference yes), of the hallucinated ones (reference no) and of all, and the yes-ratio of the answers.
 
     Args:
         items: `references` hold yes or no, `cluster` names the pair.
@@ -325,7 +325,7 @@ def score_steps(items: Sequence[records.ScoredItem], marks: Mapping[str, str], *
 
     The last step is the recognised emotion, the others are reasoning: recognition is the mean of the last step's mark,
     reasoning the mean of the others' mean (0 if there are none), CoT half of each. As in the owners' script, items
-    without a readable mark are left out; the scores in which they count as 0 stand beside, and the tally counts them.
+    without a readable mark are left out; further scores count them as 0, and the tally counts them.
 
     Args:
         items: all items.

@@ -1,4 +1,4 @@
-"""What a language model extracted from replies in prose before they are scored: emotion words, or their polarity.
+"""Emotion words, or their polarity, that a language model extracted from replies in prose before scoring.
 
 MER-UniBench scores lists of words, which Qwen2.5-7B extracts from descriptions. The extraction itself is in
 `run.extraction`; here its stored results are read, without a model.
@@ -17,7 +17,7 @@ from emotion_qwen.evaluation.scoring.records import Response
 
 @dataclass(frozen=True)
 class Extracted:
-    """What was extracted from one reply.
+    """The result of extraction from one reply.
 
     Attributes:
         id: of the item.

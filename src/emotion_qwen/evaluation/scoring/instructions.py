@@ -1,7 +1,7 @@
 """Checks of instructions that can be verified by rule: IFEval (Zhou et al. 2023, arXiv:2311.07911).
 
 All instructions of IFEval are covered; tests compare the rules with verdicts of the published checkers. The strict
-check takes a reply as it is. The loose check passes if the reply or one of seven variants passes: without its first
+check uses the reply unchanged. The loose check passes if the reply or one of seven variants passes: without its first
 line, without its last line, without both, and each of these four without asterisks (section 2.2). An empty reply
 follows no instruction.
 """
@@ -128,11 +128,11 @@ def _sentence_count(text: str, num_sentences: int, relation: str) -> bool:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Split a text at the ends of sentences; a line break alone ends none.
+    """Split a text at the ends of sentences; a line break alone does not end one.
 
     A full stop does not end a sentence after an initial, an abbreviation such as p.m. or a common title, or where no
-    space follows; three of them end none before a small letter. The published checkers use NLTK's trained Punkt, which
-    needs data of its own.
+    space follows; three of them do not end one before a small letter. The published checkers use NLTK's trained Punkt,
+    which needs data of its own.
     """
     return [piece for piece in _SENTENCE_END.split(text) if piece.strip()]
 

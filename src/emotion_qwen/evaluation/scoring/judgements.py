@@ -33,7 +33,7 @@ class Judgement:
         question: "clue" or "label".
         judge: name of the judge.
         date: day of the reply, in ISO format.
-        reply: unchanged; the last one if no reply held a mark.
+        reply: unchanged; the last one if no reply contained a mark.
         error: why there is no reply; empty if there is one.
     """
 

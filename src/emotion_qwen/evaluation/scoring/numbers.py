@@ -1,7 +1,7 @@
 """Answers that are numbers: sentiment as MMSA scores it, valence, arousal and dominance.
 
 An answer without the numbers that were asked for counts as the end of the scale that is farther from the reference, so
-that leaving an answer out is never better than giving one. The figures over readable answers alone stand beside.
+that leaving an answer out is never better than giving one. The figures over readable answers alone are also given.
 """
 
 from __future__ import annotations

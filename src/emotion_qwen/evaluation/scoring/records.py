@@ -101,7 +101,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Tally:
-    """Number of answers and how they were handled. Report it beside every score.
+    """Number of answers and how they were handled. Report it with every score.
 
     Attributes:
         items: number of all items, the denominator.
@@ -357,7 +357,7 @@ def bootstrap_scores(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tu
 
 
 def drawn_again(tables: Sequence[ScoreTable], draws: int, seed: int) -> list[np.ndarray]:
-    """Return (D, S) scores of every table in D draws; the tables hold the same items, and all get the same draws."""
+    """Return (D, S) scores of every table in D draws; the tables contain the same items, and all get the same draws."""
     generator = np.random.default_rng(seed)
     scores = _drawn(tables, draws, generator)
     within = [table.within_classes() for table in tables]

@@ -35,7 +35,7 @@ def score_open_vocabulary(
     given groups that are correct, and recall is the share of the correct groups that are given; both are averaged over
     clips, and F1 is the harmonic mean of the two averages. A clip whose reference has no group on a wheel is left out
     for that wheel; a clip without a readable answer counts as 0. "hit rate" is the share of clips with at least one
-    correct group; because it rewards long lists, the mean length is reported beside it.
+    correct group; because it rewards long lists, the mean length is reported with it.
 
     Args:
         items: references are the words of the annotators.

@@ -67,7 +67,7 @@ def score_hit_rate(
     On each wheel (inner ring), an item is hit if the group of its label is among the groups of the given words. The hit
     rate is the mean over items, then over wheels; an item whose label has no group on a wheel is left out for that
     wheel. "mscore" is hits / given groups that are groups of any label of the set. Because the hit rate rewards long
-    lists, their mean length stands beside it.
+    lists, their mean length is given with it.
 
     Raises:
         DataError: see `records.judge`.

@@ -191,7 +191,7 @@ class AnnotatedFrames(LabelledFiles, ABC):
 
 
 class AfewVa(AnnotatedFrames):
-    """AFEW-VA (Kossaifi et al., 2017): `001/001.json` beside the frames; -10 to 10, divided by 10 here."""
+    """AFEW-VA (Kossaifi et al., 2017): `001/001.json` next to the frames; -10 to 10, divided by 10 here."""
 
     def frames(self, table: ReadRows, home: Path) -> Iterator[tuple[str, str, str, str, Path]]:
         """See `AnnotatedFrames`."""
@@ -212,7 +212,7 @@ class AfewVa(AnnotatedFrames):
 
 
 INVALID = -5.0
-"""What Aff-Wild2 writes for a frame without annotation."""
+"""Value in Aff-Wild2 for a frame without annotation."""
 
 
 class AffWild(AnnotatedFrames):

@@ -124,7 +124,7 @@ FERPLUS = TableLayout(
     suffixes=PICTURES,
 )
 FEW_VOTES = 1
-"""Votes of one person are removed before the majority is sought, as in the owners' code."""
+"""Labels with a single vote are removed before the majority is determined, as in the owners' code."""
 
 
 @dataclass(frozen=True)

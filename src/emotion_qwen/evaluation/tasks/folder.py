@@ -21,7 +21,7 @@ class LabelledFolder(LabelledFiles):
     """All pictures and clips of a folder; `set_name` is the label set.
 
     Attributes:
-        tier: name of the tier with labels in the ELAN file or TextGrid beside each clip, of the same name; each of its
+        tier: name of the tier with labels in the ELAN file or TextGrid of the same name next to each clip; each of its
             spans is an item. Empty for one subfolder per label.
     """
 

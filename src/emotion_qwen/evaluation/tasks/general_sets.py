@@ -176,7 +176,7 @@ class VideoMme(OptionQuestions):
     """Video-MME (Fu et al., CVPR 2025), without subtitles; `group` is the duration, `picture` the video."""
 
     def home(self, data: Path | None) -> Path:
-        """See `BenchmarkReader`; the questions are in a folder that is called like the task, the videos beside it."""
+        """See `BenchmarkReader`; the questions are in a folder named like the task, the videos next to it."""
         home = super().home(data)
         return home.parent if any(home.glob("test-*.parquet")) and home.name == "videomme" else home
 
@@ -237,7 +237,7 @@ class MvBench(OptionQuestions):
 
 
 def find_videos(table: ReadRows, home: Path) -> None:
-    """Set the path of every question's video, and report the missing ones; `picture` holds the name."""
+    """Set the path of every question's video, and report the missing ones; `picture` contains the name."""
     paths = table.find("videos", Media(home, VIDEOS), [row.picture for row in table.rows.values()])
     for name, row in table.rows.items():
         table.rows[name] = row._replace(image=paths.get(row.picture, row.image))

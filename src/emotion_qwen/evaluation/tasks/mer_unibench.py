@@ -53,7 +53,7 @@ class OpenVocabulary(BenchmarkReader):
     Attributes:
         files: split -> pattern of the table.
         published: split -> published number of clips.
-        subtitles: table of spoken words beside it.
+        subtitles: table of spoken words next to it.
         columns: language -> its column of words.
     """
 
@@ -94,7 +94,7 @@ class OpenVocabulary(BenchmarkReader):
 
 
 def subtitles_beside(table: ReadRows, path: Path, file: str, column: str) -> dict[str, str]:
-    """Read the spoken words of clips from the table beside another; a missing table is reported, "nan" is no words."""
+    """Read the spoken words of clips from the table next to another; report a missing table; "nan" means none."""
     beside = path.parent / file
     if not beside.is_file():
         table.say("missing", f"no {file}; clips are asked about without words")

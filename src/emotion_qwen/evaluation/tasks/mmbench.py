@@ -1,8 +1,8 @@
 """MMBench (Liu et al., ECCV 2024): questions with lettered options, as published and with the options rotated.
 
 Read from Parquet (lmms-lab/MMBench, `en/dev-*.parquet` and `cn/dev-*.parquet`) or from the owners' TSV files with
-base64 pictures. Both hold the rotations of CircularEval as separate rows with an index of 1,000,000 and above; we make
-the rotations from the questions, so these rows are not read. The answers of the test split are not published.
+base64 pictures. Both contain the rotations of CircularEval as separate rows with an index of 1,000,000 and above; we
+make the rotations from the questions, so these rows are not read. The answers of the test split are not published.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROWS = (4329, 4377)
 COLUMNS = ("index", "question", "A", "B", "answer", "category", "image")
 _LANGUAGE = {"en": re.compile(r"(?<![a-z])dev(?!_cn|-cn)", re.I), "zh": re.compile(r"(?<![a-z])dev[_-]cn", re.I)}
 _REFERENCE = 64
-"""An `image` of a TSV shorter than this is the index of the row that holds the picture."""
+"""An `image` of a TSV shorter than this is the index of the row that contains the picture."""
 
 
 @dataclass(frozen=True)

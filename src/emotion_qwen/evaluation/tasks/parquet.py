@@ -149,8 +149,8 @@ def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[
 class VoiceFile(FileSource):
     """Labelled voices of one Parquet file, without picture or words.
 
-    The bootstrap draws voices one by one: two held-out speakers are too few to be drawn, and drawing them made
-    intervals of a tenth of the width. The interval holds for these speakers only.
+    The bootstrap draws single voices: two held-out speakers are too few to be drawn, and drawing them gave
+    intervals of a tenth of the width. The interval applies only to these speakers.
 
     Attributes:
         corpus: prefix of the column `corpus` of the rows to take; "" takes all.

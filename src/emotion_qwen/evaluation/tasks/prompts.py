@@ -1,7 +1,7 @@
 """Prompts of the tasks: wordings shared with training, those of the benchmarks, and those of the authors' release.
 
 The wordings named RELEASE are those of the release at commit 8c52bf3, errors included, so that published numbers can be
-compared; known errors are noted beside each. The others were written for this project.
+compared; known errors are noted with each. The others were written for this project.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ PRESETS: dict[str, Preset] = {
         "visual inputs, as well as generating text and speech.",
     ),
 }
-"""Name of a wording -> the form of a published model. VidEmo is not among them: its questions stand only in data that
+"""Name of a wording -> the form of a published model. VidEmo is not among them: its questions are only in data that
 are not open.
 """
 OBJECTS = {
@@ -220,7 +220,7 @@ def spoken(language: str, text: str) -> str:
 
 
 def spoken_part(language: str, text: str) -> dict[str, str]:
-    """Return the message part with a person's words; "words" holds the bare words, without "The person says"."""
+    """Return the message part with a person's words; "words" contains only the words, without "The person says"."""
     return {"type": "text", "text": spoken(language, text), "words": text}
 
 

@@ -46,7 +46,7 @@ class WheelScores:
 
         Raises:
             SettingsError: no folder was given.
-            DataError: it does not hold the organisers' files.
+            DataError: it does not contain the organisers' files.
         """
         return self.score(items, answers, self._read())
 

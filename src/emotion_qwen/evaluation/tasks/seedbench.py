@@ -1,7 +1,7 @@
 """SEED-Bench (Li et al., CVPR 2024), image part: questions with four options in nine dimensions.
 
-Read from Parquet as lmms-lab/SEED-Bench publishes it. Its video questions (dimensions 10 to 12) hold frames as lists of
-pictures; they are not read, but their number is noted.
+Read from Parquet as lmms-lab/SEED-Bench publishes it. Its video questions (dimensions 10 to 12) contain frames as lists
+of pictures; they are not read, but their number is noted.
 """
 
 from __future__ import annotations

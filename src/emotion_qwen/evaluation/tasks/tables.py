@@ -31,7 +31,7 @@ class TableLayout:
         labels: label as written, in lower case -> label of the set; empty if they are the same.
         values: columns of numbers.
         words: language -> column of spoken words, or of the text.
-        words_file: table with the words, for sets that keep them apart; its column `name` holds the ids.
+        words_file: table with the words, for sets that keep them separately; its column `name` contains the ids.
         where: split -> column and value of the rows that belong to it; empty for all rows.
         person: template of the person or video; the bootstrap draws its items together.
         media: template of the name of the file; empty for sets of texts.
@@ -169,7 +169,7 @@ class LabelledTable(LabelledFiles):
             table.rows[name] = row._replace(path=paths.get(written[name], expected))
 
     def _written(self, media: Media, name: str) -> str:
-        """Return the name of a file as it is there: with one of the endings."""
+        """Return the name of a file as it exists, with one of the endings."""
         bare = name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in self.layout.suffixes else name
         return next((f"{bare}{end}" for end in self.layout.endings if media.get(f"{bare}{end}")), name)
 

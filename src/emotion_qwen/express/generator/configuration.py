@@ -14,8 +14,8 @@ REGIONS = ("brow", "eye", "cheek", "mouth", "jaw")
 NOT_MEASURED = (
     "jawForward", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
-"""Facial actions that MediaPipe's landmarker leaves near zero (tongueOut: does not have), so that pictures measured
-with it cannot teach them."""
+"""Facial actions that MediaPipe's landmarker leaves near zero (or lacks: tongueOut), so that they cannot be
+learned from pictures measured with it."""
 SIZES: dict[str, dict[str, int]] = {
     "nano": {},
     "paper": {"hidden_size": 512, "bank_codes": 64, "latent_size": 64, "expert_size": 2560, "expert_layers": 2},
@@ -33,7 +33,7 @@ class ExpressionConfig(PreTrainedConfig):
         valence: of each emotion, -1 to 1; with `arousal` the place that the condition has on the circle of emotions.
             These places are assumed, not measured (`taxonomy.CONCEPTS`).
         arousal: of each emotion.
-        prior_channels: facial actions that come from the table of prototypes alone, because no data teaches them.
+        prior_channels: facial actions that come only from the table of prototypes, because they are not in the data.
         hidden_size: width of the condition.
         context_size: width of an optional further condition, such as the last hidden state of a language model; 0 for
             none.
@@ -96,7 +96,7 @@ class ExpressionConfig(PreTrainedConfig):
 
     @property
     def region_places(self) -> list[int]:
-        """For each channel the place of its region in `REGIONS`."""
+        """For each channel, the index of its region in `REGIONS`."""
         return [REGIONS.index(region_of(name)) for name in self.channels]
 
 

@@ -1,7 +1,7 @@
 """The simplest generator that learns: one normal distribution of the facial actions per emotion.
 
 Its mean moves linearly with the intensity. Guidance pushes the mean away from that of all emotions, as guidance without
-a classifier does in a network. It is the peer that a network must beat.
+a classifier does in a network. It is the baseline that a network must beat.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EmotionGaussians:
         slopes: (7, 52) change of the mean per unit of intensity.
         centres: (7,) mean intensity of each emotion.
         factors: (7, 52, 52) lower triangular factors of the covariances around the line.
-        taught: (52,) bool, channels that the data teach; the others come from the table of prototypes.
+        taught: (52,) bool, channels that are learned from the data; the others come from the table of prototypes.
     """
 
     means: np.ndarray
@@ -72,7 +72,7 @@ def fit_gaussians(
 
     Args:
         frames: (N, 52) facial actions.
-        labels: (N,) places in `EMOTIONS`; each occurs.
+        labels: (N,) indices into `EMOTIONS`; each occurs.
         intensity: (N,).
         taught: (52,) bool.
     """
@@ -108,7 +108,7 @@ def read_gaussians(path: Path) -> EmotionGaussians:
     """Read stored distributions.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds something else.
+        CheckpointError: the file cannot be read, or contains something else.
     """
     count, width = len(EMOTIONS), len(CHANNELS)
     shapes = {

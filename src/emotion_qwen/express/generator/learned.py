@@ -1,7 +1,7 @@
 """Facial actions of an emotion curve as a learned generator draws them, relative to a face at rest.
 
-A landmarker measures a squint or a gaze even in a neutral face. A rig is at rest where all actions are 0, so what a
-generator has learned is taken relative to its neutral face.
+A landmarker measures a squint or a gaze even in a neutral face. A rig is at rest where all actions are 0, so the
+output of a generator is taken relative to its neutral face.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class NetworkFaces:
         model: generates all of `CHANNELS` for all of `EMOTIONS`.
         seed: of the take.
 
-    How far it is guided and how much it varies is set by `guidance` and `temperature` of the model's configuration.
+    Guidance and variation are set by `guidance` and `temperature` of the model's configuration.
     """
 
     def __init__(self, model: ExpressionGenerator, seed: int) -> None:
@@ -95,7 +95,7 @@ def read_faces(folder: Path, seed: int) -> NetworkFaces:
     """Read a trained generator and return a take of it.
 
     Raises:
-        CheckpointError: the folder holds no generator of all channels and emotions.
+        CheckpointError: the folder contains no generator of all channels and emotions.
     """
     settings = folder / "config.json"
     if not settings.is_file():  # transformers would look for it on a hub

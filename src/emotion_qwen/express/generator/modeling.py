@@ -3,7 +3,8 @@
 It combines ideas of published generators of talking faces, at the size of a vector of 52 numbers: an emotion bank
 (DICE-Talk, arXiv 2504.18087), a latent whose prior alone must suffice (the target-guided term of CTEG, 2412.02508),
 experts with a global and a local gate (MoEE, 2501.01808), guidance without a classifier (Ho and Salimans, 2207.12598),
-and a table after the Facial Action Coding System for what no data teaches. None of their code or weights is used.
+and a table based on the Facial Action Coding System for actions that are not in the data. None of their code or
+weights are used.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Normal = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass
 class GeneratedParts(ModelOutput):
-    """What the generator computes for a batch of B conditions.
+    """The generator's output for a batch of B conditions.
 
     Attributes:
         actions: (B, channels) facial actions; not clipped to 0..1.
@@ -54,7 +55,7 @@ class GeneratedParts(ModelOutput):
 
 @dataclass(frozen=True)
 class ConditionState:
-    """What a condition fixes, before a latent is drawn.
+    """Values determined by a condition, before a latent is drawn.
 
     Attributes:
         condition: (B, width).

@@ -10,4 +10,4 @@ from __future__ import annotations
 from pathlib import Path
 
 TASK_FILES = Path(__file__).parent / "tasks"
-"""What goes to `--include_path`."""
+"""Value of `--include_path`."""

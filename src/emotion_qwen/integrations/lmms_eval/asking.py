@@ -1,7 +1,7 @@
-"""What the harness asks, as items of ours; knows the form of its requests but imports nothing of it.
+"""The requests of the harness as items of ours; knows their form but imports nothing from the harness.
 
 A request about one of our rows is our task's item, with our frames and faces. Any other request becomes the item of a
-general task: pictures and clips as they are, words as they are. The length is the one that the request names.
+general task, with pictures, clips and words unchanged. The length is the one named by the request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS
 from emotion_qwen.integrations.lmms_eval.rows import ITEM, item_of
 
 LENGTH = 1024
-"""New tokens where a request names no number; what the harness's own models take."""
+"""New tokens if a request names no number; the same as in the harness's own models."""
 Part = dict[str, Any]
 
 
@@ -43,7 +43,7 @@ class HarnessRequest:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What requests share that may be answered together."""
+        """Properties shared by requests that may be answered together."""
         return self.task.column, self.task.system, str(self.task.max_new_tokens)
 
     def cut(self, reply: str) -> str:
@@ -78,7 +78,7 @@ def harness_request(arguments: Sequence[Any], documents: Mapping[str, Any]) -> H
 
 
 def harness_context(arguments: Sequence[Any], documents: Mapping[str, Any]) -> tuple[list[Part], str]:
-    """Read what a request of `loglikelihood` shows and asks: (question, answer), or with visuals, number, task, split.
+    """Read the content of a `loglikelihood` request: (question, answer), or with visuals, number, task, split.
 
     Raises:
         SettingsError: a medium that our model does not take.
@@ -91,7 +91,7 @@ def harness_context(arguments: Sequence[Any], documents: Mapping[str, Any]) -> t
 
 
 def answer_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> str:
-    """Return the answer that such a request wants scored.
+    """Return the answer to be scored.
 
     The leading space with which the harness separates it from the question is removed: in a chat it begins a turn.
     """

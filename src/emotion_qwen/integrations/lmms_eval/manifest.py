@@ -1,4 +1,4 @@
-"""What the entry point `lmms_eval.models` gives: under which name the harness finds which of our classes."""
+"""The entry point `lmms_eval.models`: the name under which the harness finds each of our classes."""
 
 from __future__ import annotations
 

@@ -60,11 +60,11 @@ class EmotionQwenLmms(lmms):
 
     @property
     def device(self) -> Any:
-        """Where the model is; asked for when several processes run."""
+        """The device of the model; needed when several processes run."""
         return self.engine.device
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Answer in words, greedily; what fails is an empty reply and a warning.
+        """Answer in words, greedily; a failure gives an empty reply and a warning.
 
         Raises:
             SettingsError: see `asking.asked`.
@@ -141,7 +141,7 @@ class EmotionQwenLmms(lmms):
         return losses
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
-        """Refuse: tasks of several rounds are made for models that act.
+        """Refuse, because tasks of several rounds are made for agents.
 
         Raises:
             SettingsError: always.

@@ -64,7 +64,7 @@ def rows_of(split: str, data: Path) -> list[dict[str, str]]:
     """Return one row per item of the task's first split, as in `emotion-qwen eval`; findings are logged as warnings.
 
     Raises:
-        DataError: the task's files are not there, or hold media that no row can carry.
+        DataError: the task's files are missing, or contain media that cannot be put into a row.
         SettingsError: no such task or language.
     """
     name, _, language = split.rpartition("_")

@@ -81,7 +81,7 @@ def metrics_of(task: Task) -> tuple[str, ...]:
 
 
 def record(row: Row, replies: Sequence[str]) -> dict[str, Record]:
-    """Return what every metric needs of one answered row (`process_results`).
+    """Return the data that every metric needs from one answered row (`process_results`).
 
     An empty reply is what our model gives where it failed; it cannot be read and stays in every denominator.
     """

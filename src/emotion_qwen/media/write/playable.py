@@ -1,4 +1,4 @@
-"""Provide the media file of a report in a form that every browser plays, inside the page or beside it.
+"""Provide the media file of a report in a form that every browser plays, inside the page or next to it.
 
 Used unchanged: H.264 in MP4 and VP8, VP9 or AV1 in WebM, with sound that browsers support, starting at second 0; JPEG,
 PNG, WebP, AVIF and BMP; MP3, WAV, FLAC, Ogg and AAC in MP4. Other files are converted to a small copy: H.264 and AAC in
@@ -65,7 +65,7 @@ def playable(media: Path, page: Path, limit: int) -> Playable:
 
     Args:
         media: video, picture or sound file.
-        page: file of the page; a copy that is too large for embedding is written beside it.
+        page: file of the page; a copy that is too large for embedding is written next to it.
         limit: size in bytes up to which a file is embedded in the page.
 
     Raises:
@@ -157,7 +157,7 @@ def _small_video(media: Path, page: Path, limit: int) -> Playable:
 
 
 def _copied(made: Playable, draft: Path, page: Path, limit: int) -> Playable:
-    """Embed a copy in the page, or store it beside the page if it is too large."""
+    """Embed a copy in the page, or store it next to the page if it is too large."""
     if draft.stat().st_size <= limit:
         return replace(made, data=draft.read_bytes())
     beside = page.with_name(f"{page.stem}.copy{draft.suffix}")

@@ -121,7 +121,7 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
 
 
 def with_facts(messages: list[dict[str, Any]], facts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return messages whose system message ends with measured facts; without facts, the messages as they are."""
+    """Return messages whose system message ends with measured facts; without facts, the messages unchanged."""
     if not facts:
         return messages
     text = "\n\n".join(facts)
@@ -141,7 +141,7 @@ def _last_text(messages: Sequence[Message]) -> str:
 async def _model_parts(
     service: Service, part: TurnPart, folder: Path, place: str, focus: str, language: str, facts: list[str]
 ) -> list[dict[str, Any]]:
-    """Return the processor's parts for one part of a message; what was measured of a person is added to `facts`."""
+    """Return the processor's parts for one part of a message; measurements of a person are added to `facts`."""
     if isinstance(part, TextPart | RefusalPart):
         return [{"type": "text", "text": part.text if isinstance(part, TextPart) else part.refusal}]
     hears = service.analyzer.hears

@@ -28,7 +28,7 @@ from emotion_qwen.serving.service import Service
 
 
 async def forwarded_answer(service: Service, engine: EndpointEngine, request: ChatRequest) -> ChatCompletion:
-    """Let the other service answer.
+    """Have the other service answer.
 
     Raises:
         ApiError: the request is refused or takes too long.

@@ -59,7 +59,7 @@ class ReportJob:
 
     @property
     def request(self) -> Request:
-        """What is asked of the analysis."""
+        """The question for the analysis."""
         return Request(**self.options.model_dump(include={field.name for field in fields(Request)}))
 
     async def take_upload(self, file: UploadFile, transcript: UploadFile | None = None) -> None:
@@ -233,7 +233,7 @@ def event(name: str, data: str) -> str:
 
 
 def finished_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
-    """Score a clip in order of time, and yield after each step the list of windows that are complete, maybe none.
+    """Score a clip in order of time, and yield after each step the possibly empty list of windows that are complete.
 
     A window's distribution is the mean of its glimpses before smoothing: `raw` in the report's timeline.
     """

@@ -28,7 +28,7 @@ class Features(BaseModel):
     """(H,) hidden state of the language model at the position that predicts the first token of the label."""
     gate: Gate
     provenance: dict[str, Any]
-    """What determines the features, as in a report: weights, label set, prompt, budgets, and the input read."""
+    """Settings that determine the features, as in a report: weights, label set, prompt, budgets, and the input read."""
     actions: dict[str, float] | None = None
     """Facial action -> mean over the crops of people; absent without a person, or if the model has no such head."""
 
@@ -139,7 +139,7 @@ class ModelCard(BaseModel):
     hears: bool
     label_sets: list[str]
     emotion: dict[str, Any]
-    """What a client needs to make reports as this server does: budgets, calibration, training facts."""
+    """Data with which a client can make the same reports as this server: budgets, calibration, training facts."""
 
 
 class ModelList(BaseModel):

@@ -52,7 +52,7 @@ class RollingBuffer:
 
         Args:
             time: seconds of the first sample.
-            samples: at most as many as the span holds.
+            samples: at most as many as fit into the span.
         """
         self._check_clock(time)
         end = time + len(samples) / SAMPLE_RATE

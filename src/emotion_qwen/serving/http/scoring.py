@@ -1,4 +1,4 @@
-"""What makes this server a model for other machines' reports: exact scores of answers, and the facts of the model."""
+"""Serve a model for reports made on other machines: exact scores of answers, and the facts of the model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The temporary folder of a server, for the media of requests.
 
-A killed server cannot remove its folder. It holds a lock on the folder, which ends with the process; the next server
-removes unlocked folders.
+A killed server cannot remove its folder. The server has a lock on the folder, which ends with the process; the next
+server removes unlocked folders.
 """
 
 from __future__ import annotations

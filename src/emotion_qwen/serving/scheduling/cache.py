@@ -1,6 +1,6 @@
 """Paged key-value cache of all running requests: its memory follows the sum of their lengths.
 
-Each layer keeps one pool of cells; a cell holds the key and value of one token. A request owns whole pages of `PAGE`
+Each layer has one pool of cells; a cell contains the key and value of one token. A request owns whole pages of `PAGE`
 cells and gets another page when they are full. A forward pass attends over groups of requests of similar length, which
 limits padding. Pools grow and shrink with the number of pages in use (PagedAttention, Kwon et al., 2023,
 arXiv:2309.06180).

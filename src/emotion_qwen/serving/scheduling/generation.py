@@ -49,7 +49,7 @@ class GenerationOutput:
         text: final text; may be empty.
         tokens: if requested.
         finish: "stop", "length", "cancelled", "timeout", "schema" (it became too complex) or "error"; None while
-            the answer goes on.
+            the answer continues.
         count: tokens generated so far.
     """
 

@@ -1,4 +1,4 @@
-"""What stands in the place of the scheduler if the model is behind another service, which schedules for itself."""
+"""Replacement for the scheduler if the model is behind another service, which does its own scheduling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from emotion_qwen.engine.endpoint import EndpointEngine
 
 
 class RemoteScheduler:
-    """Counts what is asked of another service.
+    """Counts the requests to another service.
 
     Args:
         engine: the model behind that service.

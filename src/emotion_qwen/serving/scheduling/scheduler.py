@@ -194,7 +194,7 @@ class Scheduler:
                 self._notify(waiting, "", finish="error")
 
     def _admit_together(self, chosen: Sequence[Generation]) -> bool:
-        """Give requests a row and their first token; return False, and leave all as it was, if that cannot be."""
+        """Give requests a row and their first token; if impossible, return False and leave everything unchanged."""
         try:
             logits = self._prefill(chosen)
         except FAULTS as error:

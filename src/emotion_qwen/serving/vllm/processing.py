@@ -39,8 +39,8 @@ from emotion_qwen.serving.intake.decoder import check_limits
 from emotion_qwen.settings import ClipSettings
 
 LOUDEST = 16.0
-"""Limit of the absolute sample value: decoded sound lies in -1..1 (lossy codecs exceed it a little), unscaled 16-bit
-sound far outside."""
+"""Limit of the absolute sample value: decoded sound is within -1..1 (lossy codecs exceed it slightly), unscaled 16-bit
+sound is far outside."""
 
 
 def clip_of(video: Any, facts: Mapping[str, Any], settings: ClipSettings) -> Clip:

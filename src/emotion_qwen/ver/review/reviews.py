@@ -109,7 +109,7 @@ class Reviews:
         return [asdict(decision) for decision in decisions.values()] if reviewer in decisions else []
 
     def decide(self, fields: Row) -> Row:
-        """Store a decision and return what the page shows after it; see `_after`.
+        """Store a decision and return the data that the page shows after it; see `_after`.
 
         Raises:
             DataError: the request is invalid.
@@ -131,7 +131,8 @@ class Reviews:
         return self._after(name, reviewer)
 
     def undo(self, fields: Row) -> Row:
-        """Undo the last decision of a reviewer and return its clip and action, and what the page shows after it.
+        """Undo the last decision of a reviewer and return its clip and action, and the data that the page shows after
+        it.
 
         Raises:
             DataError: there is nothing to undo.
@@ -187,7 +188,7 @@ def _entry(entry: Row, decisions: dict[str, Decision], reviewer: str) -> Row:
 
 
 def _shown(row: Row, languages: tuple[str, ...]) -> Row:
-    """Return what the page shows of a clip; columns of steps that it did not reach are None."""
+    """Return the data that the page shows of a clip; columns of steps that it did not reach are None."""
     shown: Row = {name: row.get(name) for name in _SHOWN}
     for name in _PACKED:
         shown[name] = json.loads(row[name]) if row.get(name) else None

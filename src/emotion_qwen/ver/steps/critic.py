@@ -3,14 +3,14 @@
 Rules come first (`objections`): they cost nothing and quote what they refer to. If they object to nothing, a model
 may be asked for its judgement (`critic.teacher`). The verdicts are:
 
-- accept: nothing objects.
-- revise: what objects also shows what would be right. A teacher that can revise writes the description again; else
-  contradicted sentences are removed, and a label that the words state otherwise is corrected. If neither is possible,
-  the clip waits for a reviewer.
+- accept: there are no objections.
+- revise: the objections also show what would be right. A teacher that can revise writes the description again; else
+  contradicted sentences are removed, and a label that differs from the stated emotion is corrected. If neither is
+  possible, the clip waits for a reviewer.
 - discard: sources contradict the label and each other, more than half of the sentences are contradicted, or the
   objections remain after the revision.
 
-A revised description and the one before become a pair of `preferences.jsonl`.
+A revised description and its earlier version become a pair in `preferences.jsonl`.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class CriticizeClip:
     def objections(self, records: Mapping[str, Description], item: Row) -> tuple[Objection, ...]:
         """Return all objections to the descriptions of a clip, those to the label first.
 
-        The check's own rule for labels is replaced by the critic's, which knows more sources and ignores emotions that
-        no label stands for.
+        The check's own rule for labels is replaced by the critic's, which uses more sources and ignores emotions
+        without a label.
         """
         labels, against = label_set(self.labels), list[Objection]()
         for language, record in records.items():
@@ -150,7 +150,7 @@ class CriticizeClip:
     def _asked(
         self, records: Mapping[str, Description], item: Row, against: Sequence[Objection]
     ) -> dict[str, Description]:
-        """Let the teacher describe the clip again in the languages concerned; nothing if it does not."""
+        """Have the teacher describe the clip again in the languages concerned; nothing if it does not."""
         assert self.teacher is not None
         revised = dict(records)
         for language in records:

@@ -1,5 +1,5 @@
-"""What the critic holds against a description: its label against its words, faces and known label; its claims against
-what was measured.
+"""The critic's objections to a description: its label is compared with its words, faces and known label, and its claims
+with the measurements.
 
 Every objection names its kind, and either the sentence that is contradicted or the label that the evidence supports.
 """
@@ -43,7 +43,7 @@ _PLACE = {
 _SIDES = {"left": 0, "左": 0, "middle": 1, "center": 1, "centre": 1, "中": 1, "right": 2, "右": 2}
 _QUOTES = re.compile('[“"「『]([^”"」』]{4,})[”"」』]')
 _BORDER = 0.05
-"""Share of the width around a border between left, middle and right in which both sides are right."""
+"""Share of the width around a border between left, middle and right in which both positions are correct."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _sentences(record: Description) -> list[str]:
 
 
 def _voice_faults(sentence: str, item: Row, language: str) -> Iterator[tuple[str, str]]:
-    """Yield claims about the voice that differ from its measurements; a clip without sound is the check's matter."""
+    """Yield claims about the voice that differ from its measurements; clips without sound are handled by the check."""
     measured: dict[str, Any] = json.loads(item.get("prosody") or "{}")
     if not measured:
         return

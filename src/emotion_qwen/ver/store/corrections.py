@@ -23,7 +23,7 @@ def check_corrections(values: Any, labels: Sequence[str], seconds: float) -> dic
         seconds: length of the clip.
 
     Raises:
-        DataError: a key or label is unknown, a number is out of its range, or an episode does not lie within the clip.
+        DataError: a key or label is unknown, a number is out of its range, or an episode is not within the clip.
     """
     if not isinstance(values, dict) or (unknown := set(values) - set(CORRECTABLE)):
         shown = values if not isinstance(values, dict) else ", ".join(sorted(map(str, unknown)))

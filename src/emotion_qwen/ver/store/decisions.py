@@ -1,6 +1,6 @@
 """Reviewers' decisions in SQLite, with name and time; none is overwritten, and the latest of each reviewer counts.
 
-Undoing a decision adds a row, too. Files of earlier versions have no column `corrections`; it is added when they are
+Undoing a decision also adds a row. Files of earlier versions have no column `corrections`; it is added when they are
 opened, and earlier versions can still read them.
 """
 
@@ -233,7 +233,7 @@ def disputed(decisions: Iterable[Decision]) -> bool:
 
 
 def _follow(left: list[Decision], decision: Decision) -> None:
-    """Add a decision to those that count, or take away the one that an `UNDO` cancels."""
+    """Add a decision to those that count, or remove the one that an `UNDO` cancels."""
     if decision.action != UNDO:
         left.append(decision)
         return

@@ -73,7 +73,8 @@ class SetFolder:
     def joined(self, *names: str) -> Iterator[Row]:
         """Yield the joined rows of tables, one per clip that the last table keeps.
 
-        The tables hold the same clips in the same order, later ones fewer, so one row of each is in memory at a time.
+        The tables contain the same clips in the same order, later ones fewer, so one row of each is in memory at a
+        time.
         """
         return (row for row in self.joined_all(*names) if row.get("status", KEPT) == KEPT)
 
@@ -98,7 +99,7 @@ class SetFolder:
     def outcomes(self) -> Iterator[Row]:
         """Yield one row per clip, kept or rejected: all its evidence, and the `step` at which it ended.
 
-        A clip that a step rejected has no columns of later steps. A rejecting step only adds what it knows: the texts
+        A clip that a step rejected has no columns of later steps. A rejecting step only adds its own data: the texts
         of a clip that was lost during its check remain.
         """
         names = tuple(self.tables)

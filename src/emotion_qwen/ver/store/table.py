@@ -1,8 +1,8 @@
 """Tables of a build on disk: a journal that grows item by item, and the Parquet file made from it when a step is done.
 
-A journal line holds one item with all its rows, so an interruption loses at most the items in progress. An incomplete
-line is removed when the table is opened again. The Parquet file and the marker of completion are written atomically;
-rows are in the order of the items, not of their completion.
+A journal line contains one item with all its rows, so an interruption loses at most the items in progress. An
+incomplete line is removed when the table is opened again. The Parquet file and the marker of completion are written
+atomically; rows are in the order of the items, not of their completion.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Ledger:
             self._open, self._reserved = self._open + 1, self._reserved + tokens
 
     def _too_much(self, tokens: int) -> str:
-        """Return why the budget does not allow a call besides those in progress; "" if it does."""
+        """Return why the budget does not allow a call in addition to those in progress; "" if it does."""
         most_calls, most_tokens = self.settings.max_calls, self.settings.max_tokens
         if most_calls and self.calls + self._open >= most_calls:
             return (

@@ -86,7 +86,7 @@ class Endpoint:
         }
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
-        """Divide in the order of the items; a batch holds several items per connection."""
+        """Divide in the order of the items; a batch contains several items per connection."""
         size = self.settings.concurrency * 4
         return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
