@@ -22,10 +22,11 @@ from recipes.mini.label_replay import PRACTISED, Replayed, writing_loss
 
 LABELS = label_set("fer7")
 RANK = 2
+SHOWN = ("happiness", "anger", "neutral")
 BANK = FactBank(
-    {e: [FaceFacts({"smile": 0.6, "jaw": 0.5}, {"sadness": 0.15, "neutral": 0.2, e: 0.8})] for e in ("happiness", "anger", "neutral")},
-    {e: [["high", "fast"]] for e in ("happiness", "anger", "neutral")},
-    {language: {e: ["So it is."] for e in ("happiness", "anger", "neutral")} for language in ("en", "zh")},
+    {e: [FaceFacts({"smile": 0.6, "jaw": 0.5}, {"sadness": 0.15, "neutral": 0.2, e: 0.8})] for e in SHOWN},
+    {e: [["high", "fast"]] for e in SHOWN},
+    {language: {e: ["So it is."] for e in SHOWN} for language in ("en", "zh")},
 )
 
 
