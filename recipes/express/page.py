@@ -218,10 +218,11 @@ def _learned_motion(figures: dict[str, Any]) -> Iterator[str]:
     yield from (
         "### Learned motion",
         "",
-        "The same for the motion model (`emotion_qwen.express.motion_model`, nano, 0.3 million weights). Each column is "
-        f"a model of its own, trained on the {amounts[0]['clips']} other clips ({min(seconds):g} to {max(seconds):g} s, "
-        f"{amounts[0]['steps']} steps, training seed 0). So few recordings show that training and generation work, not "
-        "how well motion can be learned. In brackets motion by rule on the same clip.",
+        "The same for the motion model (`emotion_qwen.express.motion_model`, nano, 0.3 million weights). Each column "
+        f"is a model of its own, trained on the {amounts[0]['clips']} other clips ({min(seconds):g} to "
+        f"{max(seconds):g} s, {amounts[0]['steps']} steps, training seed 0). "
+        "So few recordings show that training and generation work, not how well motion can be learned. In brackets "
+        "motion by rule on the same clip.",
         "",
         "| | " + " | ".join(f"{name}, {clip['seconds']} s" for name, clip in clips.items()) + " |",
         "|---|" + "---|" * len(clips),
@@ -237,8 +238,8 @@ def _learned_motion(figures: dict[str, Any]) -> Iterator[str]:
     total = sum(len(_bars(clip, "shaped")) for clip in clips.values())
     yield from (
         "",
-        f"Within the bar are {within['learned']} of {total} figures of learned motion, and {within['shaped']} of {total} by "
-        "rule, whose constants were set on two of these clips.",
+        f"Within the bar are {within['learned']} of {total} figures of learned motion, and {within['shaped']} of "
+        f"{total} by rule, whose constants were set on two of these clips.",
         "",
     )
 

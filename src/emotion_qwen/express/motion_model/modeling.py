@@ -53,7 +53,7 @@ class MotionModel(PreTrainedModel):
     def __init__(self, config: MotionConfig) -> None:
         super().__init__(config)
         width, channels = config.hidden_size, len(config.channels)
-        self.frame = nn.Linear(channels, width)
+        self.frame = nn.Linear(2 * channels, width)
         self.emotion = nn.Sequential(nn.Linear(len(config.emotions) + 1, width), nn.GELU(), nn.Linear(width, width))
         self.path_time = nn.Sequential(nn.Linear(2 * WAVES, width), nn.GELU(), nn.Linear(width, width))
         self.unconditional = nn.Parameter(torch.empty(width))
@@ -117,11 +117,16 @@ class MotionModel(PreTrainedModel):
             condition = torch.where(dropped[:, None, None], self.unconditional, condition)
         # The frames before are at the end of their path.
         ends = torch.cat([torch.ones_like(around.intensity[:, :before]), time[:, None].expand(-1, noisy.shape[1])], 1)
-        hidden = self.frame(torch.cat([around.past, noisy], dim=1)) + condition + self.path_time(_waves(ends))
         here = torch.cat([around.known, torch.ones_like(noisy[..., 0], dtype=torch.bool)], dim=1)
+        frames = torch.cat([around.past, noisy], dim=1)
+        change = frames.diff(dim=1, prepend=frames[:, :1]) * here.roll(1, dims=1)[..., None]  # 0 after what is absent
+        hidden = self.frame(torch.cat([frames, change], dim=2)) + condition + self.path_time(_waves(ends))
         hidden = torch.where(here[..., None], hidden, self.absent) + self.place[: hidden.shape[1]]
         mask = nn.Transformer.generate_square_subsequent_mask(hidden.shape[1], device=hidden.device, dtype=hidden.dtype)
-        return self.velocity(self.layers(hidden, mask=mask, is_causal=True)[:, before:])
+        velocity = self.velocity(self.layers(hidden, mask=mask, is_causal=True)[:, before:])
+        # Frames that the frames before leave little room start near their end, so an error there stays small, too.
+        room = self._continuation(around)[1].square().sum(dim=-1).sqrt()
+        return velocity * room[:, : noisy.shape[1], None].to(velocity)
 
     def source(self, around: Surroundings, white: torch.Tensor) -> torch.Tensor:
         """Return random motion (B, W, channels) that continues the frames before.
@@ -130,12 +135,9 @@ class MotionModel(PreTrainedModel):
             around: of the windows.
             white: (B, W, channels) standard normal.
         """
-        config = self.config
-        weights, factors = continuation(config.window, config.fps, config.source_seconds, config.source_noise)
-        last = min(ANCHORS, around.past.shape[1])
-        count = around.known[:, -last:].sum(dim=1)
-        weights, factors = weights.to(white)[count.cpu(), :, ANCHORS - last :], factors.to(white)[count.cpu()]
-        return weights @ around.past[:, -last:] + factors @ white
+        weights, factors = self._continuation(around)
+        last = weights.shape[2]
+        return weights.to(white) @ around.past[:, -last:] + factors.to(white) @ white
 
     @torch.no_grad()
     def generate_motion(
@@ -184,6 +186,14 @@ class MotionModel(PreTrainedModel):
             past = torch.cat([past, (actual - self.mean) / self.deviation], dim=1)[:, -before:]
             known = torch.cat([known, torch.ones_like(actual[..., 0], dtype=torch.bool)], dim=1)[:, -before:]
         return torch.cat(windows)[:count]
+
+    def _continuation(self, around: Surroundings) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weights (B, W, last) and factors (B, W, W) of the source; see `source.continuation`."""
+        config = self.config
+        weights, factors = continuation(config.window, config.fps, config.source_seconds, config.source_noise)
+        last = min(ANCHORS, config.context)
+        count = around.known[:, -last:].sum(dim=1).cpu()
+        return weights[count, :, ANCHORS - last :], factors[count]
 
     def _integrated(
         self, motion: torch.Tensor, around: Surroundings, steps: int | None, guidance: float | None
