@@ -55,7 +55,7 @@ def schedule(**changes: object) -> MotionSchedule:
 
 def test_each_emotion_moves_as_in_its_recordings_and_windows_join(tmp_path: Path) -> None:
     model = recipe.train_motion(
-        sines(), tmp_path / "m", schedule(steps=240, size=32, rate=5e-3, every=120, warmup=20), **TINY
+        sines(), tmp_path / "m", schedule(steps=200, size=24, rate=5e-3, every=100, warmup=20), **TINY
     )
     assert model.config.channels == ["jawOpen"]
     speeds = {}
@@ -124,12 +124,14 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path: Path, monk
 
 
 def test_the_loss_counts_frames_of_the_recording_alone() -> None:
-    model = new_model(sines(2, 40), "nano", 0, **TINY)
+    model = new_model(sines(2, 40), "nano", 0, **TINY | {"window": 40})
+    torch.nn.init.normal_(model.velocity.weight)
     drawer = WindowDrawer(sines(2, 40), model.config, model.mean, model.deviation)
     batch = drawer.draw(64, np.random.default_rng(0), 0.3)
-    assert 0 < (~batch.valid).sum() < 64 * 8 and not batch.frames[~batch.valid].any()
+    assert 0 < (~batch.valid).sum() <= 64 * 8 and not batch.frames[~batch.valid].any()
     before = batch.around.known.sum(dim=1)
-    assert {int(count) for count in before} >= {0, 8} and set(batch.around.past[~batch.around.known].tolist()[0]) == {0}
+    assert {int(count) for count in before} >= {0, 8}
+    assert not batch.around.past[~batch.around.known].any()
     changed = replace(batch, frames=batch.frames.masked_fill(~batch.valid[..., None], 50.0))
     losses = [flow_loss(model, each, torch.Generator().manual_seed(1)).item() for each in (batch, changed)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -141,7 +143,7 @@ def test_windows_are_those_of_the_recording() -> None:
     """A recording whose value is its frame number: window and frames before follow one another."""
     frames = np.tile(np.arange(60.0)[:, None], (1, 55))
     sequence = MotionSequence("a", frames, np.eye(7)[[0] * 30 + [3] * 30], np.arange(60) / 60)
-    model = MotionModel(recipe.motion_config("nano", **TINY))
+    model = MotionModel(recipe.motion_config("nano", **TINY | {"window": 40}))
     batch = WindowDrawer([sequence], model.config, torch.zeros(55), torch.ones(55)).draw(30, np.random.default_rng(3))
     for row in range(30):
         window = batch.frames[row, batch.valid[row], 0]
@@ -163,7 +165,9 @@ def recorded(path: Path, emotion: str = "happiness", seconds: float = 2.0, fps: 
 def test_emotions_come_from_the_table_then_the_name_then_the_recording(tmp_path: Path, capsys) -> None:
     for name in ("ann/take1.csv", "ann/angry_2.csv", "bob/fear_9.csv", "bob/unknown.csv", "bob/short_sad.csv"):
         recorded(tmp_path / "takes" / name, seconds=0.8 if "short" in name else 2.0)
-    (tmp_path / "table.csv").write_text('file,mood,intensity\nann/take1,"sadness:0.6,fear:0.4",0.5\nfear_9.csv,joy,\n')
+    (tmp_path / "table.csv").write_text(
+        'file,mood,intensity\nann/take1,"sadness:0.6,fear:0.4",0.5\nfear_9.csv,happy,\n'
+    )
     names = emotion_names(tmp_path / "table.csv", "mood", "(?P<emotion>[a-z]+)_[0-9]|_(?P<other>sad)")
     sequences = {each.name: each for each in read_sequences([("livelink", tmp_path / "takes")], names)}
     assert set(sequences) == {"take1.csv", "angry_2.csv", "fear_9.csv"}
