@@ -149,8 +149,9 @@ def learned(folder: Path, landmarks: Path, report: Path) -> dict[str, Any]:
 def motion(clips: tuple[tuple[Path, Path], ...], models: Path | None, results: Path) -> None:
     """Write `motion.json`: how generated motion compares with that of clips."""
     figures = {landmarks.stem: compared(landmarks, report) for landmarks, report in clips}
-    for landmarks, report in clips if models else ():
-        figures[landmarks.stem]["learned"] = learned(models / landmarks.stem, landmarks, report)
+    if models is not None:
+        for landmarks, report in clips:
+            figures[landmarks.stem]["learned"] = learned(models / landmarks.stem, landmarks, report)
     write_whole(results / "motion.json", json.dumps(figures, indent=1) + "\n")
     click.echo(json.dumps(figures, indent=1))
 
