@@ -74,8 +74,8 @@ class MotionModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
+            nn.init.xavier_uniform_(module.weight)
         elif isinstance(module, MotionModel):
             for parameter in (module.unconditional, module.absent, module.place):
                 nn.init.normal_(parameter, std=0.1)
