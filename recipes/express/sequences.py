@@ -207,6 +207,18 @@ def moving_channels(sequences: Sequence[MotionSequence]) -> list[str]:
     return [name for name, does in zip(MOVING, moves, strict=True) if does]
 
 
+def correlation_time(sequences: Sequence[MotionSequence], channels: Sequence[str], fps: float) -> float:
+    """Return the correlation time of a Matern process of order 3/2 that moves as fast as recordings do, seconds.
+
+    Its speed has the deviation sqrt(3) / time, as a multiple of its own (the median of the channels counts).
+    """
+    columns = [MOVING.index(name) for name in channels]
+    deviation = np.concatenate([each.frames for each in sequences])[:, columns].std(axis=0)
+    speed = np.concatenate([np.diff(each.frames[:, columns], axis=0) * fps for each in sequences])
+    ratio = np.median(deviation / np.sqrt((speed**2).mean(axis=0)).clip(1e-9))
+    return float(np.clip(np.sqrt(3) * ratio, 0.05, 5.0).round(3))
+
+
 def face_at_rest(sequences: Sequence[MotionSequence]) -> np.ndarray:
     """Return the face at rest (55,), as recorded: a low percentile of neutral frames, or of all if there are none."""
     neutral = [each.frames[each.shares[:, NEUTRAL] * (each.intensity < 0.1) > 0.5] for each in sequences]

@@ -37,6 +37,7 @@ from recipes.express.sequences import (
     MotionSequence,
     WindowBatch,
     WindowDrawer,
+    correlation_time,
     emotion_names,
     face_at_rest,
     moving_channels,
@@ -236,6 +237,7 @@ def new_model(sequences: Sequence[MotionSequence], size: str, seed: int, **chang
     names = moving_channels(sequences)
     columns = [MOVING.index(name) for name in names]
     torch.manual_seed(seed)
+    changes.setdefault("source_seconds", correlation_time(sequences, names, changes.get("fps", MotionConfig.fps)))
     model = MotionModel(motion_config(size, channels=names, **changes))
     frames = np.concatenate([sequence.frames for sequence in sequences])[:, columns]
     model.set_statistics(torch.from_numpy(frames).float(), torch.from_numpy(face_at_rest(sequences)[columns]).float())

@@ -70,7 +70,7 @@ def test_the_source_is_the_process_given_the_frames_before() -> None:
 
 
 def test_random_motion_continues_the_frames_before() -> None:
-    model, white = small(), torch.randn((400, 10, 55))
+    model, white = small(source_noise=0.01), torch.randn((400, 10, 55))
     past = torch.full((400, 6, 55), 1.7)
     shares, intensity = torch.eye(7)[[0] * 16].expand(400, -1, -1), torch.ones((400, 16))
     known = torch.arange(6).expand(400, -1) >= 6 - torch.tensor([0, 3, 6, 6])[:, None].repeat_interleave(100, 0)

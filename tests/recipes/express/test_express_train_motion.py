@@ -24,6 +24,7 @@ from recipes.express.sequences import (
     EmotionNames,
     MotionSequence,
     WindowDrawer,
+    correlation_time,
     emotion_names,
     face_at_rest,
     moving_channels,
@@ -253,6 +254,10 @@ def test_what_does_not_move_is_left_out_and_rest_is_that_of_neutral_frames() -> 
     shares = np.eye(7)[[EMOTIONS.index("neutral")] * 100 + [ANGER] * 100]
     sequence = MotionSequence("a", frames, shares, np.repeat([0.0, 1.0], 100))
     assert moving_channels([sequence]) == ["eyeLookOutLeft", "pitch"]
+    clock = np.arange(3000) / 30
+    wave = replace(sequence, frames=np.sin(2 * np.pi * 0.5 * clock)[:, None] * np.ones(55))
+    speed = 2 * np.pi * 0.5  # per second, as a multiple of the deviation
+    assert correlation_time([wave, wave], ["jawOpen", "yaw"], 30.0) == pytest.approx(3**0.5 / speed, rel=0.01)
     rest = face_at_rest([sequence])
     assert rest[3] == pytest.approx(0.31, abs=0.01) and rest[4] == pytest.approx(0.2) and not rest[52:].any()
     with pytest.raises(DataError, match="nothing moves in a; expected recorded motion"):

@@ -32,7 +32,8 @@ class MotionConfig(PreTrainedConfig):
         layers: number of layers.
         heads: attention heads per layer.
         dropout: in training.
-        source_seconds: correlation time of the random motion that the flow starts from.
+        source_seconds: correlation time of the random motion that the flow starts from; training takes it from the
+            recordings.
         source_noise: share of the variance of that motion which is not correlated in time.
         steps: integration steps per window; each evaluates the model twice.
         guidance: how far the motion is pushed away from that without a condition; 0 is none.
@@ -53,7 +54,7 @@ class MotionConfig(PreTrainedConfig):
     heads: int = 4
     dropout: float = 0.1
     source_seconds: float = 0.2
-    source_noise: float = 0.01
+    source_noise: float = 1e-4
     steps: int = 8
     guidance: float = 0.0
 
@@ -74,7 +75,7 @@ class MotionConfig(PreTrainedConfig):
             ("fps", 1.0, MOST_FPS),
             ("dropout", 0.0, 0.9),
             ("source_seconds", 0.01, 10.0),
-            ("source_noise", 1e-4, 1.0),
+            ("source_noise", 1e-5, 1.0),
             ("guidance", 0.0, 10.0),
         ):
             if not low <= getattr(self, field) <= high:
