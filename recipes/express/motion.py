@@ -8,13 +8,16 @@ because the landmarker's own noise would count as motion.
     emotion-qwen analyze CLIP --model mini --json > CLIP.json
     python -m recipes.express.motion --clip CLIP.parquet CLIP.json --results docs/results
 
-The first command runs in the landmarker's virtual environment.
+The first command runs in the landmarker's virtual environment. With `--models`, learned motion is compared in the same
+way: each clip with a model that was trained without it (`recipes.express.motion_trial`).
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,12 @@ from scipy.signal import butter, filtfilt, find_peaks
 
 from emotion_qwen.console import run_command
 from emotion_qwen.export.reports import read_report
-from emotion_qwen.express.motion import make_track
+from emotion_qwen.express.motion import emotion_curve, make_track
+from emotion_qwen.express.motion_model.learned import learned_track, read_motion
 from emotion_qwen.express.replay import emotion_keyframes, person_of
-from emotion_qwen.express.track import CHANNELS
+from emotion_qwen.express.track import CHANNELS, LARGEST_ANGLE, ExpressionTrack
 from emotion_qwen.files import write_whole
+from emotion_qwen.records import Person
 
 FPS, CUTOFF, SEEDS = 30.0, 4.0, 20
 """Frames per second, Hz, and tracks that are generated."""
@@ -81,15 +86,34 @@ def measured(actions: dict[str, np.ndarray], angles: np.ndarray) -> dict[str, di
     return figures
 
 
-def compared(landmarks: Path, report: Path) -> dict[str, Any]:
-    """Return the figures of a clip, and generated over real with the smallest and largest of all seeds."""
-    person = person_of(read_report(report.read_text(encoding="utf-8").splitlines()[0]), None)
+def clip_track(landmarks: Path, person: Person) -> ExpressionTrack:
+    """Return what the landmarker measured in a clip as a track, with the emotions that a report found."""
+    actions, angles = clip_series(landmarks)
+    frames = np.stack([actions.get(name, np.zeros(len(angles))) for name in CHANNELS], axis=1).clip(0, 1)
+    curve = emotion_curve(emotion_keyframes(person), np.arange(len(angles)) / FPS)
+    return ExpressionTrack(FPS, frames, angles.clip(-LARGEST_ANGLE, LARGEST_ANGLE), curve)
+
+
+def read_person(report: Path) -> Person:
+    """Return the person of a report who was seen most."""
+    return person_of(read_report(report.read_text(encoding="utf-8").splitlines()[0]), None)
+
+
+def compared(landmarks: Path, report: Path, make: Callable[..., ExpressionTrack] = make_track) -> dict[str, Any]:
+    """Return the figures of a clip, and generated over real with the smallest and largest of all seeds.
+
+    Args:
+        landmarks: measurements of the clip.
+        report: of the clip.
+        make: takes keyframes and seconds, `fps` and `seed`, and makes a track.
+    """
+    person = read_person(report)
     actions, angles = clip_series(landmarks)
     real = measured(actions, angles)
     seconds = len(angles) / FPS
     made = []
     for seed in range(SEEDS):
-        track = make_track(emotion_keyframes(person), seconds, fps=FPS, seed=seed)
+        track = make(emotion_keyframes(person), seconds, fps=FPS, seed=seed)
         made.append(measured(dict(zip(CHANNELS, track.frames.T, strict=True)), track.head))
     ratios: dict[str, Any] = {}
     for group, figures in real.items():
@@ -104,15 +128,30 @@ def compared(landmarks: Path, report: Path) -> dict[str, Any]:
     return {"seconds": round(seconds, 1), "seeds": SEEDS, "figures": ratios}
 
 
+def learned(folder: Path, landmarks: Path, report: Path) -> dict[str, Any]:
+    """Return the figures of a clip for a motion model that was trained without it, and what it was trained on."""
+    facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    made = compared(landmarks, report, partial(learned_track, read_motion(folder)))
+    steps = facts["schedule"]["steps"]
+    return {"clips": len(facts["recordings"]), "trained_seconds": facts["seconds"], "steps": steps, **made}
+
+
 @click.command()
 @click.option(
     "--clip", "clips", nargs=2, type=click.Path(path_type=Path), multiple=True, required=True,
     help="measurements of a clip, and its report",
 )  # fmt: skip
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=None,
+    help="folder of `recipes.express.motion_trial`: a motion model per clip, trained without it",
+)  # fmt: skip
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the figures")
-def motion(clips: tuple[tuple[Path, Path], ...], results: Path) -> None:
+def motion(clips: tuple[tuple[Path, Path], ...], models: Path | None, results: Path) -> None:
     """Write `motion.json`: how generated motion compares with that of clips."""
     figures = {landmarks.stem: compared(landmarks, report) for landmarks, report in clips}
+    if models is not None:
+        for landmarks, report in clips:
+            figures[landmarks.stem]["learned"] = learned(models / landmarks.stem, landmarks, report)
     write_whole(results / "motion.json", json.dumps(figures, indent=1) + "\n")
     click.echo(json.dumps(figures, indent=1))
 

@@ -29,7 +29,7 @@ EXPRESSED = tuple(name for name in EMOTIONS if name != "neutral")
 
 def page(figures: dict[str, Any]) -> str:
     """Return the page in Markdown."""
-    parts = (_head, _verdict, _recognised, _rendered, _parts, _motion, _others)
+    parts = (_head, _verdict, _recognised, _rendered, _parts, _motion, _learned_motion, _others)
     return "\n".join(line for part in parts for line in part(figures))
 
 
@@ -206,6 +206,48 @@ def _motion(figures: dict[str, Any]) -> Iterator[str]:
         values = [f"{c['ratio']} ({c['range'][0]}–{c['range'][1]})" if c["range"] else "not in the clip" for c in cells]
         yield f"| {row} | {' | '.join(values)} |"
     yield ""
+
+
+def _learned_motion(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield how learned motion compares, where a model was trained without each clip."""
+    clips = {name: clip for name, clip in figures.get("motion", {}).items() if "learned" in clip}
+    if not clips:
+        return
+    amounts = [clip["learned"] for clip in clips.values()]
+    seconds = [amount["trained_seconds"] for amount in amounts]
+    yield from (
+        "### Learned motion",
+        "",
+        "The same for the motion model (`emotion_qwen.express.motion_model`, nano, 0.3 million weights). Each column "
+        f"is a model of its own, trained on the {amounts[0]['clips']} other clips ({min(seconds):g} to "
+        f"{max(seconds):g} s, {amounts[0]['steps']} steps, training seed 0). "
+        "So few recordings show that training and generation work, not how well motion can be learned. In brackets "
+        "motion by rule on the same clip.",
+        "",
+        "| | " + " | ".join(f"{name}, {clip['seconds']} s" for name, clip in clips.items()) + " |",
+        "|---|" + "---|" * len(clips),
+    )
+    for row in next(iter(clips.values()))["figures"]:
+        pairs = [(clip["learned"]["figures"][row], clip["figures"][row]) for clip in clips.values()]
+        values = [f"{made['ratio']} ({rule['ratio']})" if made["range"] else "not in the clip" for made, rule in pairs]
+        yield f"| {row} | {' | '.join(values)} |"
+    within = {
+        kind: sum(0.5 <= entry["ratio"] <= 2 for clip in clips.values() for entry in _bars(clip, kind))
+        for kind in ("learned", "shaped")
+    }
+    total = sum(len(_bars(clip, "shaped")) for clip in clips.values())
+    yield from (
+        "",
+        f"Within the bar are {within['learned']} of {total} figures of learned motion, and {within['shaped']} of "
+        f"{total} by rule, whose constants were set on two of these clips.",
+        "",
+    )
+
+
+def _bars(clip: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return the figures of a clip for a kind of motion that a ratio can be stated for."""
+    rows = clip["learned"]["figures"] if kind == "learned" else clip["figures"]
+    return [entry for entry in rows.values() if entry["range"]]
 
 
 def _others(figures: dict[str, Any]) -> Iterator[str]:

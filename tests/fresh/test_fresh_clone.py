@@ -40,6 +40,7 @@ REFUSED = {
     "s3://": "a bucket",
     "probe compare before.json": "two finished probes",
     "--generator runs/express": "a trained generator",
+    "--motion runs/express": "a trained motion model",
     "--say": "the extra lips",
     "--sound voice.wav": "the extra lips",
     "express import beat": "recordings of BEAT",

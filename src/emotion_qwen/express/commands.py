@@ -14,8 +14,6 @@ from emotion_qwen.errors import DataError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-
     from emotion_qwen.express.motion import Keyframe
     from emotion_qwen.express.track import ExpressionTrack
     from emotion_qwen.express.visemes import Visemes
@@ -29,6 +27,10 @@ RECORDINGS = ("livelink", "beat", "express4d")
 """Kinds of recordings; those of `importers.SUFFIXES`."""
 TABLE = "table"
 """The generator that needs no training: the hand-written table of prototypes."""
+SHAPED = "shaped"
+"""The motion that needs no training: by rule."""
+LEARNED = (("generator", TABLE), ("motion", SHAPED))
+"""Options that name a trained model, with what is used without one."""
 AFTER_LAST = 1.0
 """Seconds after the last keyframe of a file, where --seconds does not say otherwise."""
 IDENTITY_NAMES = "amber, basalt, cedar, dune"
@@ -83,6 +85,7 @@ def _face_options(command: Any) -> Any:
 )
 @click.option("--model", default=None, help="Model for --text: nano, mini, a folder, or a hub name.")
 @click.option("--generator", default=TABLE, show_default=True, help="table, or the folder of a trained generator.")
+@click.option("--motion", default=SHAPED, show_default=True, help="shaped, or the folder of a trained motion model.")
 @_face_options
 def make(
     intensity: float,
@@ -101,7 +104,6 @@ def make(
     """
     from emotion_qwen.express.identities import identity_of
     from emotion_qwen.express.lips import with_lips
-    from emotion_qwen.express.motion import make_track
     from emotion_qwen.express.prototypes import check_intensity
     from emotion_qwen.express.rigs import rig_of
     from emotion_qwen.express.track import Provenance, check_seconds
@@ -117,6 +119,10 @@ def make(
         raise SettingsError("--model reads a text; give --text, or leave --model out")
     if options["generator"] != TABLE and source == "report":
         raise SettingsError("--generator makes faces of emotions, a report has its own; leave --generator out")
+    if options["motion"] != SHAPED and source == "report":
+        raise SettingsError("--motion moves made faces, a report has its own motion; leave --motion out")
+    if options["motion"] != SHAPED and options["generator"] != TABLE:
+        raise SettingsError("--motion FOLDER makes the faces, too; leave --generator out, or --motion")
     if source == "report" and (options["say"] is not None or options["sound"] is not None):
         raise SettingsError("--say and --sound give a made face its lips, a report has its own; leave them out")
     check_intensity(intensity)
@@ -134,11 +140,9 @@ def make(
     else:
         keyframes, length, details = _keyframes(source, options, intensity, seconds, visemes)
         details |= {"intensity": intensity, "seed": seed}
-        if options["generator"] != TABLE:
-            details["generator"] = options["generator"]
-        provenance = Provenance(source=source, details=details)
-        faces = _faces(options["generator"], seed)
-        track = make_track(keyframes, length, fps=fps, seed=seed, provenance=provenance, faces=faces)
+        details |= {name: options[name] for name, rule in LEARNED if options[name] != rule}
+        moving = _moving(options["generator"], options["motion"], seed)
+        track = moving(keyframes, length, fps=fps, seed=seed, provenance=Provenance(source=source, details=details))
         track = track if visemes is None else with_lips(track, visemes)
     for path in outputs:
         write_output(track, face, identity, path, sound=visemes.sound if visemes else None)
@@ -207,16 +211,25 @@ def _keyframes(
     return held(emotion_weights(shares, intensity), length), length, details
 
 
-def _faces(generator: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the source of facial actions for an emotion curve: the table, or one take of a trained generator."""
-    from emotion_qwen.express.prototypes import expression
+def _moving(generator: str, motion: str, seed: int) -> Callable[..., ExpressionTrack]:
+    """Return the function that makes a track of keyframes: by rule, with the faces of the table or one take of a
+    trained generator, or with the motion of a trained model.
+    """
+    from functools import partial
 
+    from emotion_qwen.express.motion import make_track
+
+    if motion != SHAPED:
+        from emotion_qwen.express.motion_model.learned import learned_track, read_motion
+
+        quiet()
+        return partial(learned_track, read_motion(Path(motion)))
     if generator == TABLE:
-        return expression
+        return make_track
     from emotion_qwen.express.generator.learned import read_faces
 
     quiet()
-    return read_faces(Path(generator), seed)
+    return partial(make_track, faces=read_faces(Path(generator), seed))
 
 
 def _place(text: str) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 The emotion curve is interpolated between keyframes; each facial action follows its target through a critically damped
 filter, faster on the way up than on the way down, with slow random variation and blinks. All constants are in
-`MotionPace` and `REGIONS`. Motion is shaped, not learned: no labelled recordings of facial actions were available.
+`MotionPace` and `REGIONS`. Motion that was learned from recordings is `emotion_qwen.express.motion_model`.
 """
 
 from __future__ import annotations
@@ -129,14 +129,8 @@ def make_track(
     """
     check_seconds(seconds)
     check_fps(fps)
-    times = [keyframe.time for keyframe in keyframes]
-    if not times or any(b < a for a, b in itertools.pairwise(times)):
-        raise SettingsError(f"keyframes at {times} s; expected at least one, in order of time")
     count = max(round(seconds * fps), 1)
-    clock = np.arange(count) / fps
-    curve = np.stack(
-        [np.interp(clock, times, [keyframe.weights[row] for keyframe in keyframes]) for row in range(len(EMOTIONS))], 1
-    ).clip(0, STRONGEST)
+    curve = emotion_curve(keyframes, np.arange(count) / fps)
     random = np.random.default_rng(seed)
     rise = np.array([region_seconds(name) for name in CHANNELS])
     actions = damped(faces(curve), rise, rise * pace.release_factor, fps)
@@ -148,6 +142,19 @@ def make_track(
     return ExpressionTrack(
         fps, actions.clip(0, 1), head.clip(-LARGEST_ANGLE, LARGEST_ANGLE), curve, provenance or Provenance()
     )
+
+
+def emotion_curve(keyframes: Sequence[Keyframe], times: np.ndarray) -> np.ndarray:
+    """Return the strengths (T, 7) of the emotions at times (T,) in seconds, interpolated between keyframes.
+
+    Raises:
+        SettingsError: there is no keyframe, or their times do not ascend.
+    """
+    moments = [keyframe.time for keyframe in keyframes]
+    if not moments or any(b < a for a, b in itertools.pairwise(moments)):
+        raise SettingsError(f"keyframes at {moments} s; expected at least one, in order of time")
+    strengths = [[keyframe.weights[row] for keyframe in keyframes] for row in range(len(EMOTIONS))]
+    return np.stack([np.interp(times, moments, values) for values in strengths], 1).clip(0, STRONGEST)
 
 
 def check_fps(fps: float) -> None:

@@ -6,15 +6,13 @@ output of a generator is taken relative to its neutral face.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
-from emotion_qwen.errors import CheckpointError, listed
-from emotion_qwen.express.generator.configuration import ExpressionConfig
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.express.generator.folder import read_trained
 from emotion_qwen.express.generator.gaussian import EmotionGaussians
 from emotion_qwen.express.generator.modeling import ExpressionGenerator
 from emotion_qwen.express.track import CHANNELS, EMOTIONS, STRONGEST
@@ -97,25 +95,11 @@ def read_faces(folder: Path, seed: int) -> NetworkFaces:
     Raises:
         CheckpointError: the folder contains no generator of all channels and emotions.
     """
-    settings = folder / "config.json"
-    if not settings.is_file():  # transformers would look for it on a hub
-        raise CheckpointError(f"{str(folder)!r} holds no expression generator; train one, or use the table")
-    try:
-        kind = json.loads(settings.read_text(encoding="utf-8")).get("model_type")
-        if kind != ExpressionConfig.model_type:
-            raise CheckpointError(
-                f"{str(folder)!r} holds another model ({kind}); expected the model type {ExpressionConfig.model_type}"
-            )
-        config = ExpressionConfig.from_pretrained(folder)
-        model, loaded = ExpressionGenerator.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{str(folder)!r} cannot be read as an expression generator ({line})") from error
-    if missing := sorted(loaded["missing_keys"]):  # transformers would draw them at random
-        raise CheckpointError(f"{str(folder)!r} lacks the weights {listed(missing, 3)}; copy the folder again")
+    model = read_trained(folder, ExpressionGenerator, "expression generator", "the table")
+    config = model.config
     if tuple(config.channels) != CHANNELS or tuple(config.emotions) != EMOTIONS or config.context_size:
         raise CheckpointError(
             f"{str(folder)!r} generates {len(config.channels)} channels for {len(config.emotions)} emotions with a "
             f"context of {config.context_size}; expected all {len(CHANNELS)}, {len(EMOTIONS)} and 0"
         )
-    return NetworkFaces(model.eval(), seed)
+    return NetworkFaces(model, seed)
