@@ -3,6 +3,8 @@
     emotion-qwen eval --tasks fer,lfw,... --model nano --model mini --data DATA --split validation --limit 240 \\
         --output RUN
     python -m recipes.everything RUN --results docs/results
+
+Several runs, such as one per model and one in Chinese, are put on one page.
 """
 
 from __future__ import annotations
@@ -69,19 +71,18 @@ def files_table(board: Leaderboard) -> list[Block]:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="Folder of the page.")
-def everything(run: Path, results: Path) -> None:
-    """Write everything.md and everything.json from the answers in RUN."""
+def everything(runs: tuple[Path, ...], results: Path) -> None:
+    """Write everything.md and everything.json from the answers in RUNS."""
     load_tasks(str(OWN))
-    board = leaderboard([run])
+    board = leaderboard(runs)
     _, *blocks = board_blocks(board)
     title = f"What {' and '.join(sorted(board.models, reverse=True))} can do, on every available set"
     made = Text(
         "Made by `python -m recipes.everything`: validation parts only, evenly spaced items; each model is asked as in "
         "`analyze`. The table of answers below gives the number of items; the fewer, the wider the interval. FER+ "
-        "labels the pictures of FER2013, and nano was trained on the training part of FER2013. mini's rows are from "
-        "before its fine-tuning on labels; its current figures on nine of the sets are in [mini.md](mini.md)."
+        "labels the pictures of FER2013, and both models were trained on the training part of FER2013."
     )
     page = [Heading(title, 1), made, *blocks, *files_table(board)]
     write_whole(results / "everything.md", markdown_of_blocks(page, results))
