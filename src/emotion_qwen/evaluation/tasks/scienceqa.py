@@ -71,6 +71,6 @@ TASK = Task(
     splits=("test", "validation"),
     prompts={OURS: ("en",), RELEASE: ("en",)},
     needs="test-*.parquet of ScienceQA",
-    licence="CC BY-NC-SA 4.0 by its owners (the copy on the hub says CC BY-SA 4.0)",
+    licence="CC BY-NC-SA 4.0 according to its owners (the copy on the hub says CC BY-SA 4.0)",
     access="https://huggingface.co/datasets/derek-thomas/ScienceQA or modelscope swift/ScienceQA",
 )
