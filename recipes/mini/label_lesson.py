@@ -311,7 +311,7 @@ class Lesson:
 @click.command()
 @folder_options
 @click.option("--overlay", type=click.Path(path_type=Path), required=True, help="what `mini` in the cache is made with")
-@click.option("--steps", default=205, show_default=True, help="over which the rate falls; 65 minutes on two cores")
+@click.option("--steps", default=172, show_default=True, help="over which the rate falls; 75 minutes on two cores")
 @click.option("--rate", default=2e-4, show_default=True, help="highest learning rate")
 @click.option("--seed", default=SEED, show_default=True, help="of the groups; a further lesson needs another one")
 @click.option("--name", default="labels", show_default=True, help="folder of the lesson in RUNS")
