@@ -198,14 +198,19 @@ def _motion(figures: dict[str, Any]) -> Iterator[str]:
         "other people may move faster or more slowly. Groups differ where the table of prototypes moves other parts "
         "of the face than the person did.",
         "",
-        "| | " + " | ".join(f"{name}, {clip['seconds']} s" for name, clip in clips.items()) + " |",
-        "|---|" + "---|" * len(clips),
+        *_clip_columns(clips),
     )
     for row in next(iter(clips.values()))["figures"]:
         cells = [clip["figures"][row] for clip in clips.values()]
         values = [f"{c['ratio']} ({c['range'][0]}–{c['range'][1]})" if c["range"] else "not in the clip" for c in cells]
         yield f"| {row} | {' | '.join(values)} |"
     yield ""
+
+
+def _clip_columns(clips: dict[str, Any]) -> tuple[str, str]:
+    """Return the head of a table with a column per clip."""
+    names = " | ".join(f"{name}, {clip['seconds']} s" for name, clip in clips.items())
+    return f"| | {names} |", "|---|" + "---|" * len(clips)
 
 
 def _learned_motion(figures: dict[str, Any]) -> Iterator[str]:
@@ -224,8 +229,7 @@ def _learned_motion(figures: dict[str, Any]) -> Iterator[str]:
         "So few recordings show that training and generation work, not how well motion can be learned. In brackets "
         "motion by rule on the same clip.",
         "",
-        "| | " + " | ".join(f"{name}, {clip['seconds']} s" for name, clip in clips.items()) + " |",
-        "|---|" + "---|" * len(clips),
+        *_clip_columns(clips),
     )
     for row in next(iter(clips.values()))["figures"]:
         pairs = [(clip["learned"]["figures"][row], clip["figures"][row]) for clip in clips.values()]

@@ -43,7 +43,7 @@ MIXTURE = {
 """Source -> share of the groups."""
 CORPUS_SHARES = {"EmoDB": 0.22, "RAVDESS": 0.48, "nEMO": 0.26, "emotiontts": 0.04}
 FACE_BALANCE = 0.5
-"""A face is drawn in proportion to how many faces have its emotion, to the power of this less one."""
+"""An emotion is drawn in proportion to the number of its faces to the power of this; 1 changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _texts(path: Path, choices: list[str], language: str, balance: float, longes
 
 
 def _chances(part: FacesPart) -> list[float]:
-    """Return the sums of the chances of faces, such that rare emotions are drawn more often than they occur."""
+    """Return the cumulative weights of faces, with which rare emotions are drawn more often than they occur."""
     leading = part.faces.targets[part.rows].argmax(1)
     counts = np.bincount(leading, minlength=len(EMOTIONS))
     return np.cumsum(counts[leading] ** (FACE_BALANCE - 1)).tolist()

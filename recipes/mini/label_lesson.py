@@ -1,10 +1,11 @@
-"""Teach mini to read labels: many items behind one shared question, through all layers and both compressors.
+"""Fine-tune mini on labels: many items after one shared question, through all layers and both compressors.
 
-A closed question is 40 tokens and a small face is nine. The question stands first, so it passes once for all items of a
-group (`label_groups`), and an item costs some 15 tokens, a quarter of what it costs in a packed conversation. The
-target of an answer's first token is the distribution of people's votes. General writing is kept by the divergence on
-replayed instructions, and writing about clips is practised beside (`label_replay`). What learns are the pairs of the
-shipped overlay themselves, so that their rank stays as it is, and the experts and the ears that make the tokens.
+A closed question has 40 tokens and a small face nine. The question comes first, so it is run once for all items of a
+group (`label_groups`), and an item costs some 15 tokens, a quarter of its cost in a packed conversation. The target of
+an answer's first token is the distribution of people's votes. A divergence on replayed instructions preserves general
+writing, and conversations about clips train the model to write accounts (`label_replay`). The low-rank pairs of the
+shipped overlay are trained themselves, so that their rank does not grow, together with the experts and the audio
+compressor that make the tokens.
 
     python -m recipes.mini.label_lesson --data DATA --runs RUNS --overlay OVERLAY    OVERLAY -> RUNS/labels/overlay
 """
@@ -44,13 +45,13 @@ REST = 0.3
 GROUPS = 3
 """Groups of a step, beside one conversation about a clip."""
 COMPLETE = 0.25
-"""Share of groups whose answers are learned to their ends; of the others only the first token is."""
+"""Share of groups whose answers are trained in full; in the others, only the first token is."""
 KEPT = 110
 """Replayed general instructions."""
 KEEP_EVERY = 2
 """Steps per replayed instruction."""
 PRACTICE = 0.3
-"""Weight of a conversation about a clip, which is short and of its own kind, so that its gradient is large."""
+"""Weight of the conversation about a clip; its gradient is large, because one short text is not averaged."""
 MAKERS = ("model.compressor.general", "model.compressor.emotion", "model.audio.compressor")
 """Modules that make tokens of features, by their names in the overlay."""
 MAKERS_RATE = 0.25
@@ -60,7 +61,7 @@ WARMUP, LAST, EVERY = 16, 0.05, 20
 
 
 class PairedLinear(nn.Module):
-    """A linear layer of the base, which stays, with a pair that learns."""
+    """A linear layer with the weights of the base, which are fixed, and a pair that is trained."""
 
     base: torch.Tensor
     bias: torch.Tensor | None
@@ -226,13 +227,13 @@ def label_loss(
 
 
 class Lesson:
-    """The weights that learn, their optimizer, and how far the lesson is.
+    """The weights in training, their optimizer, and the number of steps made.
 
     Args:
         engine: the model that the overlay makes.
         overlay: folder.
-        texts: that are replayed.
-        clips: conversations that are practised.
+        texts: replayed instructions.
+        clips: conversations about composed clips.
         total: steps, over which the rate falls.
         rate: the highest.
     """
@@ -340,7 +341,7 @@ def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float, seed:
 
 
 def write_overlay(lesson: Lesson, target: Path) -> None:
-    """Write the overlay that a lesson began with again, with what has learned."""
+    """Write a copy of the overlay that a lesson began with, with the trained weights."""
     target.mkdir(parents=True, exist_ok=True)
     for file in lesson.overlay.iterdir():
         shutil.copyfile(file, target / file.name)

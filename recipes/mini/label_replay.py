@@ -1,7 +1,7 @@
-"""What mini writes is kept and practised while it learns labels.
+"""Texts that mini is trained on while it learns labels: replayed instructions, and conversations about clips.
 
-General instructions are kept by the divergence from what the model predicted before; accounts, answers and reasoning
-about clips are practised on facts of composed clips.
+The divergence from the model's earlier predictions preserves its answers to general instructions; conversations about
+the facts of composed clips train accounts, answers and reasoning.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def practised_clips(engine: Engine, data: Path, arrays: Path) -> ClipsPart:
 
 
 def writing_loss(engine: Engine, sample: Sample) -> torch.Tensor | None:
-    """Return the mean loss of the answers' tokens of a conversation; None if its facts leave no place for an answer."""
+    """Return the mean loss of the answers' tokens of a conversation; None if no answer fits after its facts."""
     ids, places = _prepared(engine, sample, PRACTISED)
     if not len(places):
         return None
