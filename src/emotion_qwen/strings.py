@@ -84,7 +84,7 @@ PHRASES: Strings = {
         "labelled clips most like this one, with their distance (unrelated clips: about 1.4)",
         "最相似的已标注片段及其距离（无关片段约为1.4）",
     ),
-    "said": ("what was said", "台词"),
+    "said": ("what was said", "话语"),
     "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),
     "weights": ("weights", "权重"),
@@ -97,7 +97,7 @@ PHRASES: Strings = {
     # channels
     "picture": ("picture", "画面"),
     "sound": ("sound", "声音"),
-    "words": ("words", "台词"),
+    "words": ("words", "话语"),
     "context": ("context", "背景"),
     "alone": ("on its own", "单独判断"),
     "moves": ("effect on the answer", "对结论的影响"),
@@ -125,7 +125,7 @@ PHRASES: Strings = {
     "took": ("analyzed in {seconds:.1f} s", "分析用时 {seconds:.1f} 秒"),
     "feels": ("shows", "表现为"),
     "nobody": ("no face was found", "没有找到人脸"),
-    "no_picture": ("no picture; sound and words were analyzed", "没有画面，仅分析声音和台词"),
+    "no_picture": ("no picture; sound and words were analyzed", "没有画面，仅分析声音和话语"),
     "unasked": ("not searched for", "未查找"),
     "in_frame": ("boxes: this frame only", "人脸框：仅限此帧"),
     "peak": ("peak", "峰值"),
@@ -217,7 +217,7 @@ SENTENCES: Strings = {
     ),
     "the_picture": ("the picture", "画面"),
     "the_sound": ("the sound", "声音"),
-    "the_words": ("the words", "台词"),
+    "the_words": ("the words", "话语"),
     "the_context": ("the context", "背景"),
     # why there is no answer
     "below": ("confidence {confidence} is below {threshold}", "置信度 {confidence} 低于 {threshold}"),
@@ -319,7 +319,7 @@ SENTENCES: Strings = {
     "no_voice": ("no voice was heard in the sound; it was ignored", "声音中没有听到人声，已忽略"),
     "other_words": (
         "the words are in Chinese characters, but the questions in English; the answer by words is a guess",
-        "台词不是中文，而提问使用中文；根据台词的判断只是猜测",
+        "话语不是中文，而提问使用中文；根据话语的判断只是猜测",
     ),
 }
 """Sentences that `analysis` composes from measurements."""
@@ -426,7 +426,7 @@ MEASURES: Strings = {
     "share without mouth": ("share without mouth", "遮住嘴部后的份额"),
     "share without picture": ("share without picture", "去掉画面后的份额"),
     "share without sound": ("share without sound", "去掉声音后的份额"),
-    "share without words": ("share without words", "去掉台词后的份额"),
+    "share without words": ("share without words", "去掉话语后的份额"),
     "share without context": ("share without context", "去掉背景后的份额"),
     "level, dB of full scale": ("level, dB of full scale", "音量（dB，相对满刻度）"),
     "pitch, Hz": ("pitch, Hz", "音高（Hz）"),

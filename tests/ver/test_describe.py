@@ -114,7 +114,7 @@ def test_facts_in_words():
     assert "Measured: 1 face(s) followed." in english and "Person 1: seen from 0.0 to 1.0 s, at the left." in english
     assert "The mouth of person 1 moves with the sound." in english and "[0.0-0.8] So there you are." in english
     silent = facts({**ITEM, "tracks": "[]", "words": "[]"}, [], "zh")
-    assert silent == "测量：没有找到人脸。\n声音：没有声音或静音。\n台词：没有已知的台词。"
+    assert silent == "测量：没有找到人脸。\n声音：没有声音或静音。\n话语：没有已知的话语。"
 
 
 def test_tracks_are_placed_on_other_frames():

@@ -50,12 +50,12 @@ FILE_WARNINGS: dict[str, str] = {
         "起点 {} 秒在声音结束（{} 秒）之后，这一段没有声音"
     ),
     "the words were recognised by {}, at {} per token; they may be wrong": (
-        "台词由 {} 识别，每个词元的平均把握为 {}，可能有误"
+        "话语由 {} 识别，每个词元的平均把握为 {}，可能有误"
     ),
     "{} of {} recognised segments are left out: likely no speech": "识别出的 {1} 段中有 {0} 段可能不是语音，已略去",
     "{} text subtitle tracks ({}); track {} is read": "有 {} 条文本字幕轨（{}），读取了第 {} 条",
     "the subtitle track is in no encoding that can be told; its words are left out": (
-        "无法判断字幕轨的编码，其中的台词已略去"
+        "无法判断字幕轨的编码，其中的话语已略去"
     ),
     "subtitle track {} ({}) holds pictures or is of no known kind; it is ignored": (
         "字幕轨 {}（{}）是图片或未知类型，已忽略"

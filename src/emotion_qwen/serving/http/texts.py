@@ -54,7 +54,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "context": ("Situation", "背景"),
     "context_hint": ("what you know about it (optional)", "您了解的情况（选填）"),
     "more_options": ("More options", "更多选项"),
-    "transcript": ("Words", "台词"),
+    "transcript": ("Words", "话语"),
     "start": ("from (s)", "起（秒）"),
     "end": ("to (s)", "止（秒）"),
     # a report

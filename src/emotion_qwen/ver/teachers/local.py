@@ -93,7 +93,7 @@ _COMPOSED: dict[str, dict[str, Any]] = {
         "neutral": "中性表情",
         "place": ("画面左侧", "画面中间", "画面右侧"),
         "moves": "人物 {number} 的嘴部随声音活动。",
-        "said": "台词是：“{words}”",
+        "said": "话语是：“{words}”",
         "sum": "总体来看，片段表现出{shown}。",
         "pleasant": "表情{valence}、{arousal}。",
         "valence": ("不愉快", "谈不上愉快或不愉快", "愉快"),
