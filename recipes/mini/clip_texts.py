@@ -28,29 +28,37 @@ ASK: dict[str, Texts] = {
         "zh": (QUESTIONS["account"]["zh"], "描述这个片段。", "这里的感受如何？依据是什么？"),
     },
     "when": {
-        "en": ("When does {who} look {word}?", "At what time is {who} {word}?"),
-        "zh": ("{who}什么时候看起来{word}？", "{who}在哪段时间{word}？"),
+        "en": ("When does {who} look {word}?", "At what time is {who} {word}?", "From when to when is {who} {word}?",
+               "In which part of the clip does {who} look {word}?"),
+        "zh": ("{who}什么时候看起来{word}？", "{who}在哪段时间{word}？", "{who}从什么时候到什么时候看起来{word}？"),
     },
     "when_claim": {
         "en": ("When can it be seen that {phrase}?", "From when to when: {phrase}?"),
         "zh": ("什么时候能看到{phrase}？", "“{phrase}”出现在什么时间？"),
     },
-    "who": {"en": ("Who looks {word}?", "Who is {word}?"), "zh": ("谁看起来{word}？", "哪个人{word}？")},
+    "who": {
+        "en": ("Who looks {word}?", "Who is {word}?", "Which person looks {word}?", "Which of the people is {word}?"),
+        "zh": ("谁看起来{word}？", "哪个人{word}？", "看起来{word}的是谁？"),
+    },
     "change": {
         "en": ("How does {who} change?", "How do the feelings of {who} change?"),
         "zh": ("{who}的情绪如何变化？", "{who}有什么变化？"),
     },
     "direction": {
-        "en": ("Do the feelings of {who} become better or worse?", "Does the mood of {who} get better or worse?"),
-        "zh": ("{who}的情绪变好了还是变差了？",),
+        "en": ("Do the feelings of {who} become better or worse?", "Does the mood of {who} get better or worse?",
+               "Which way does the mood of {who} change?", "Does {who} feel better or worse at the end?"),
+        "zh": ("{who}的情绪变好了还是变差了？", "{who}的心情是变好还是变差？", "到最后，{who}的情绪更好还是更差？"),
     },
     "at": {
-        "en": ("What does {who} feel at {time:.1f} s?", "How does {who} look at {time:.1f} s?"),
-        "zh": ("{time:.1f}秒时{who}的感受是什么？", "{who}在{time:.1f}秒时看起来怎样？"),
+        "en": ("What does {who} feel at {time:.1f} s?", "How does {who} look at {time:.1f} s?",
+               "Which emotion does {who} show at {time:.1f} s?"),
+        "zh": ("{time:.1f}秒时{who}的感受是什么？", "{who}在{time:.1f}秒时看起来怎样？",
+               "{who}在{time:.1f}秒时表现出什么情感？"),
     },
     "first": {
-        "en": ("What comes first, {word} or {other}?", "Is {who} {word} before or after being {other}?"),
-        "zh": ("先是{word}还是先是{other}？",),
+        "en": ("What comes first, {word} or {other}?", "Is {who} {word} before or after being {other}?",
+               "What does {who} show first, {word} or {other}?"),
+        "zh": ("先是{word}还是先是{other}？", "{who}先表现出{word}还是{other}？"),
     },
     "why": {
         "en": ("Why {word}?", "What speaks for {noun}?", "Why does {who} look {word}?"),
@@ -320,14 +328,16 @@ def _choice(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
         fields["time"] = stretch.start + rng.uniform(0.2, 0.8) * (stretch.end - stretch.start)
         right, options = stretch.word, [*words, *rng.sample(others, 2)]
     elif kind == "when":
-        if len(words) < 2:
+        once = [s for s in person.feelings if sum(other.word == s.word for other in person.feelings) == 1]
+        if len(words) < 2 or not once:
             return _at(facts, rng)
-        spans = [_range(each, facts.language) for each in person.feelings]
-        right, options = _range(next(s for s in person.feelings if s.word == stretch.word), facts.language), spans
+        stretch = rng.choice(once)
+        fields["word"] = stretch.word
+        right, options = _range(stretch, facts.language), [_range(each, facts.language) for each in person.feelings]
     elif kind == "first":
         if len(words) < 2:
             return _at(facts, rng)
-        right, options = words[0], words[:3]
+        right, options = words[0], words[:2]
         fields["word"], fields["other"] = rng.sample(words[:2], 2)
     elif kind == "direction":
         names = {"en": ("better", "worse", "about the same"), "zh": ("变好", "变差", "差不多")}[facts.language]
@@ -339,11 +349,14 @@ def _choice(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
             return _at(facts, rng) if not facts.still else _count(facts, rng)
         right = _who(them[0], facts, numbered=True)
         options = [_who(each, facts, numbered=True) for each in facts.people]
+    question = _ask(kind, facts, rng, **fields)
+    if kind == "first" and "before" in question:
+        right, options = ("before" if right == fields["word"] else "after"), ["before", "after"]
     options = list(dict.fromkeys(options))
     rng.shuffle(options)
     offer = {"en": " Choose one: {0}.", "zh": "请选择一个：{0}。"}[facts.language]
     joined = (", " if facts.language == "en" else "、").join(options)
-    return _ask(kind, facts, rng, **fields) + offer.format(joined), right
+    return question + offer.format(joined), right
 
 
 KINDS: dict[str, Callable[[ClipFacts, random.Random], tuple[str, str]]] = {
