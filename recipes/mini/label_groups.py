@@ -37,13 +37,11 @@ WHOLE = 0.5
 """Share of voices that are heard whole, up to `LONGEST` seconds; the others in parts, as a report hears them."""
 LONGEST = 6.0
 MIXTURE = {
-    "ferplus": 0.17, "aligned": 0.15, "lfw": 0.02, "voices": 0.25, "goemotions": 0.21, "dialogue": 0.02, "clue": 0.08,
-    "weibo": 0.02, "isear": 0.03, "objects": 0.05,
+    "ferplus": 0.18, "aligned": 0.15, "lfw": 0.04, "voices": 0.27, "goemotions": 0.2, "dialogue": 0.02, "clue": 0.04,
+    "weibo": 0.02, "isear": 0.02, "objects": 0.06,
 }  # fmt: skip
 """Source -> share of the groups."""
 CORPUS_SHARES = {"EmoDB": 0.22, "RAVDESS": 0.48, "nEMO": 0.26, "emotiontts": 0.04}
-SMOOTHING = 0.1
-"""Part of the target of a voice or text that all offered labels share equally, because there is one label per item."""
 FACE_BALANCE = 0.5
 """An emotion is drawn in proportion to the number of its faces to the power of this; 1 changes nothing."""
 
@@ -77,13 +75,7 @@ def choose_labels(labels: LabelSet, language: str, rng: random.Random) -> tuple[
 
 
 def compose(
-    views: list[View],
-    targets: np.ndarray,
-    labels: LabelSet,
-    language: str,
-    wording: str,
-    rng: random.Random,
-    smoothing: float = 0.0,
+    views: list[View], targets: np.ndarray, labels: LabelSet, language: str, wording: str, rng: random.Random
 ) -> Group:
     """Ask about items; those with less than half of the votes on the offered labels are left out.
 
@@ -94,14 +86,12 @@ def compose(
         language: of the question.
         wording: with a place for the labels.
         rng: draws the labels.
-        smoothing: part of the target that all offered labels share.
     """
     order, names = choose_labels(labels, language, rng)
     offered = targets[:, order]
     kept = np.flatnonzero(offered.sum(1) >= 0.5 * np.maximum(targets.sum(1), 1e-6))
     joined = (", " if language == "en" else "、").join(names)
     shares = offered[kept] / offered[kept].sum(1, keepdims=True)
-    shares = (1 - smoothing) * shares + smoothing / len(names)
     return Group([views[row] for row in kept], wording.format(labels=joined), names, shares)
 
 
@@ -156,7 +146,7 @@ class Groups:
         chosen = [rng.choice(fitting) for _ in range(TOGETHER)]
         views: list[View] = [{"type": "audio", "audio": _heard(voice, fitting, rng)} for voice in chosen]
         targets = np.array([[float(voice.label == meaning) for meaning in CHOICES[name]] for voice in chosen])
-        return compose(views, targets, SETS[name], language, QUESTIONS["label"][language], rng, SMOOTHING)
+        return compose(views, targets, SETS[name], language, QUESTIONS["label"][language], rng)
 
     def _texts(self, part: TextsPart, rng: random.Random) -> Group:
         name = rng.choice(part.choices)
@@ -168,7 +158,7 @@ class Groups:
         told = TOLD["words" if rng.random() < 0.85 else "context"][language]
         views: list[View] = [{"type": "text", "text": told.format(text=row.text)} for row in fitting]
         targets = np.array([[float(row.meaning == meaning) for meaning in CHOICES[name]] for row in fitting])
-        return compose(views, targets, SETS[name], language, QUESTIONS["label"][language], rng, SMOOTHING)
+        return compose(views, targets, SETS[name], language, QUESTIONS["label"][language], rng)
 
     def _objects(self, rng: random.Random) -> Group:
         rows, language = [rng.choice(self.object_rows) for _ in range(TOGETHER)], _language(rng)

@@ -3,9 +3,9 @@
 A closed question has 40 tokens and a small face nine. The question comes first, so it is run once for all items of a
 group (`label_groups`), and an item costs some 15 tokens, a quarter of its cost in a packed conversation. The target of
 an answer's first token is the distribution of people's votes. A divergence on replayed instructions preserves general
-writing, conversations about clips train the model to write accounts (`label_replay`), and questions about clips are
-learned in the same way, behind shared facts (`question_groups`). The low-rank pairs of the shipped overlay are trained
-themselves, so that their rank does not grow, together with the experts and the audio compressor that make the tokens.
+writing, and conversations about clips train the model to write accounts (`label_replay`). The low-rank pairs of the
+shipped overlay are trained themselves, so that their rank does not grow, together with the experts and the audio
+compressor that make the tokens.
 
     python -m recipes.mini.label_lesson --data DATA --runs RUNS --overlay OVERLAY    OVERLAY -> RUNS/labels/overlay
 """
@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import set_seed
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
 from emotion_qwen.console import run_command
 from emotion_qwen.convert.overlay import LORA_A, LORA_B, MANIFEST, TENSORS, file_digest
@@ -37,23 +38,20 @@ from emotion_qwen.files import write_whole
 from recipes.mini.conversations import ClipsPart
 from recipes.mini.label_groups import SEED, Group, Groups
 from recipes.mini.label_replay import Replayed, divergence, practised_clips, replayed_texts, writing_loss
-from recipes.mini.question_groups import QuestionGroup, question_group, question_tokens
-from recipes.mini.shared_pass import SharedTokens, answers_loss, states_of
 from recipes.options import folder_options
 
 REST = 0.3
 """Weight of an answer's tokens after the first, which nearly follow from it."""
-GROUPS, QUESTIONS = 2, 2
-"""Groups of items, and groups of questions about a clip, of a step."""
+GROUPS = 3
+"""Groups of a step, beside one conversation about a clip."""
 COMPLETE = 0.25
 """Share of groups whose answers are trained in full; in the others, only the first token is."""
 KEPT = 110
 """Replayed general instructions."""
 KEEP_EVERY = 2
 """Steps per replayed instruction."""
-PRACTICE, PRACTISE_EVERY = 0.3, 2
-"""Weight of a conversation about a clip, whose gradient is large, because one short text is not averaged; and steps per
-conversation."""
+PRACTICE = 0.3
+"""Weight of the conversation about a clip; its gradient is large, because one short text is not averaged."""
 MAKERS = ("model.compressor.general", "model.compressor.emotion", "model.audio.compressor")
 """Modules that make tokens of features, by their names in the overlay."""
 MAKERS_RATE = 0.25
@@ -92,16 +90,24 @@ def pair_up(language: nn.Module, overlay: Mapping[str, torch.Tensor]) -> dict[st
 
 
 @dataclass(frozen=True, eq=False)
-class Tokens(SharedTokens):
-    """Items behind a question that all of them share.
+class Tokens:
+    """A shared beginning and the items behind it, filled up on the right.
 
     Attributes:
+        beginning: (P, hidden) embeddings; its positions are 0 to P-1.
+        items: (N, Q, hidden) embeddings.
+        positions: (3, N, Q).
         ends: (N,) the place whose state predicts an answer's first token.
+        lengths: (N,) tokens of each item.
         first: (L,) first token of each label; all differ.
         rest: per item the tokens behind an answer's first, its end included; empty where no answer follows.
     """
 
+    beginning: torch.Tensor
+    items: torch.Tensor
+    positions: torch.Tensor
     ends: torch.Tensor
+    lengths: torch.Tensor
     first: torch.Tensor
     rest: list[list[int]]
 
@@ -131,8 +137,8 @@ def tokens_of(engine: Engine, group: Group, rng: random.Random, complete: bool) 
         embeds[0][:shared],
         nn.utils.rnn.pad_sequence(sequences, batch_first=True),
         nn.utils.rnn.pad_sequence(places, batch_first=True).permute(2, 0, 1),
-        torch.tensor([len(sequence) for sequence in sequences]),
         torch.tensor(ends),
+        torch.tensor([len(sequence) for sequence in sequences]),
         torch.tensor([answer[0] for answer in answers]),
         [[*answers[number][1:], tokenizer.eos_token_id] if complete else [] for number in chosen],
     )
@@ -165,6 +171,42 @@ def _prompts(engine: Engine, group: Group) -> tuple[list[torch.Tensor], list[tor
     return [embeds[row, start:] for row, start in rows], [positions[:, row, start:] for row, start in rows], shared
 
 
+def states_of(language: Any, tokens: Tokens) -> torch.Tensor:
+    """Return the (N, Q, hidden) states of items behind their shared beginning."""
+    count, length = tokens.items.shape[:2]
+    shared = len(tokens.beginning)
+    width = tokens.beginning.shape[1]
+    states = torch.cat([tokens.beginning, tokens.items.reshape(-1, width)])[None]
+    before = torch.arange(shared).expand(3, shared)
+    positions = torch.cat([before, tokens.positions.reshape(3, -1)], dim=1)[:, None]
+    cos, sin = language.rotary_emb(states, positions)
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    present = (torch.arange(length) < tokens.lengths[:, None])[:, None, :] & causal
+    present = present | torch.eye(length, dtype=torch.bool)
+    visible = torch.cat([torch.ones(count, length, shared, dtype=torch.bool), present], dim=2)[:, None]
+    for layer in language.layers:
+        normed, attention = layer.input_layernorm(states), layer.self_attn
+        heads = (1, states.shape[1], -1, attention.head_dim)
+        query, key, value = (
+            projection(normed).view(heads).transpose(1, 2)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        query, key = apply_rotary_pos_emb(query, key, cos, sin)
+        first = F.scaled_dot_product_attention(
+            query[:, :, :shared], key[:, :, :shared], value[:, :, :shared], is_causal=True, enable_gqa=True
+        )
+        mine = [part[0, :, shared:].unflatten(1, (count, length)).transpose(0, 1) for part in (query, key, value)]
+        keys, values = (
+            torch.cat([every[:, :, :shared].expand(count, -1, -1, -1), own], dim=2)
+            for every, own in ((key, mine[1]), (value, mine[2]))
+        )
+        behind = F.scaled_dot_product_attention(mine[0], keys, values, attn_mask=visible, enable_gqa=True)
+        joined = torch.cat([first[0].transpose(0, 1).flatten(1), behind.transpose(1, 2).flatten(2).flatten(0, 1)])
+        states = states + attention.o_proj(joined[None])
+        states = states + layer.mlp(layer.post_attention_layernorm(states))
+    return language.norm(states[0, shared:]).unflatten(0, (count, length))
+
+
 def label_loss(
     head: nn.Linear, states: torch.Tensor, tokens: Tokens, targets: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
@@ -173,7 +215,15 @@ def label_loss(
     first = head(states[rows, tokens.ends]).float().log_softmax(-1)[:, tokens.first]
     loss = -(targets * first).sum(1).mean()
     right = (first.argmax(1) == targets.argmax(1)).float().mean()
-    return loss + REST * answers_loss(head, states, tokens.ends + 1, tokens.rest), float(right)
+    where = [(row, int(tokens.ends[row]) + 1 + n) for row, rest in enumerate(tokens.rest) for n in range(len(rest))]
+    if not where:
+        return loss, float(right)
+    owners, places = torch.tensor(where).T
+    weights = torch.tensor([1 / len(rest) for rest in tokens.rest for _ in rest]) / len(states)
+    following = F.cross_entropy(
+        head(states[owners, places]).float(), torch.tensor([t for rest in tokens.rest for t in rest]), reduction="none"
+    )
+    return loss + REST * (following * weights).sum(), float(right)
 
 
 class Lesson:
@@ -183,7 +233,7 @@ class Lesson:
         engine: the model that the overlay makes.
         overlay: folder.
         texts: replayed instructions.
-        clips: conversations about composed clips; questions are about clips of the same bank.
+        clips: conversations about composed clips.
         total: steps, over which the rate falls.
         rate: the highest.
     """
@@ -206,8 +256,8 @@ class Lesson:
         self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.steps = 0
 
-    def step(self, groups: Sequence[Group], asked: Sequence[QuestionGroup] = ()) -> dict[str, Any]:
-        """Learn from groups of items and of questions, at times also from a conversation and from a replayed text.
+    def step(self, groups: Sequence[Group]) -> dict[str, Any]:
+        """Learn from groups and one conversation, and every `KEEP_EVERY` steps from a replayed text.
 
         Returns:
             The figures of the log.
@@ -217,8 +267,7 @@ class Lesson:
         rate *= LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * share))
         for each in self.optimizer.param_groups:
             each["lr"] = rate * each["share"]
-        shown: list[list[Any]] = []
-        figures: dict[str, Any] = {}
+        shown, figures = [], {}
         for number, group in enumerate(groups):
             rng = random.Random(f"{SEED}/answers/{self.steps}/{number}")
             tokens = tokens_of(self.engine, group, rng, rng.random() < COMPLETE)
@@ -226,17 +275,7 @@ class Lesson:
             loss, right = label_loss(model.lm_head, states, tokens, torch.from_numpy(group.targets).float())
             (loss / len(groups)).backward()
             shown.append([group.source, round(loss.item(), 3), round(right, 3)])
-        answered = []
-        for questions in asked:
-            behind = question_tokens(self.engine, questions)
-            states = states_of(model.model.language_model, behind)
-            loss = answers_loss(model.lm_head, states, behind.ends, behind.answers)
-            (loss / len(asked)).backward()
-            answered.append(round(loss.item(), 3))
-        if answered:
-            figures["questions"] = answered
-        practised = self.clips.sample(self.steps, 0) if self.steps % PRACTISE_EVERY == 0 else None
-        written = None if practised is None else writing_loss(self.engine, practised)
+        written = writing_loss(self.engine, self.clips.sample(self.steps, 0))
         if written is not None:
             (PRACTICE * written).backward()
             figures["writing"] = round(written.item(), 3)
@@ -273,14 +312,9 @@ class Lesson:
 @click.command()
 @folder_options
 @click.option("--overlay", type=click.Path(path_type=Path), required=True, help="what `mini` in the cache is made with")
-@click.option("--steps", default=150, show_default=True, help="over which the rate falls; 75 minutes on two cores")
+@click.option("--steps", default=172, show_default=True, help="over which the rate falls; 75 minutes on two cores")
 @click.option("--rate", default=2e-4, show_default=True, help="highest learning rate")
-@click.option(
-    "--seed",
-    default=SEED,
-    show_default=True,
-    help="of groups, questions and conversations; a further lesson needs another one",
-)
+@click.option("--seed", default=SEED, show_default=True, help="of the groups; a further lesson needs another one")
 @click.option("--name", default="labels", show_default=True, help="folder of the lesson in RUNS")
 def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float, seed: int, name: str) -> None:
     """Teach labels; an interrupted run continues from its last checkpoint."""
@@ -292,17 +326,13 @@ def lesson(runs: Path, data: Path, overlay: Path, steps: int, rate: float, seed:
         made = replayed_texts(engine, data, KEPT)
         torch.save([(each.ids, each.places, each.before) for each in made], stored)
     texts = [Replayed(*each) for each in torch.load(stored, weights_only=True)]
-    clips = practised_clips(engine, data, runs / "eyes/arrays", seed)
+    clips = practised_clips(engine, data, runs / "eyes/arrays")
     running = Lesson(engine, overlay, texts, clips, steps, rate)
     if checkpoint.is_file():
         running.resume(checkpoint)
     with (output / "log.jsonl").open("a", encoding="utf-8") as log:
         while running.steps < running.total:
-            first = running.steps * GROUPS
-            groups = [drawn.group(first + number) for number in range(GROUPS)]
-            first = running.steps * QUESTIONS
-            asked = [question_group(clips.bank, first + number, seed) for number in range(QUESTIONS)]
-            figures = running.step(groups, asked)
+            figures = running.step([drawn.group(running.steps * GROUPS + number) for number in range(GROUPS)])
             log.write(json.dumps(figures) + "\n")
             log.flush()
             if running.steps % EVERY == 0 or running.steps == running.total:

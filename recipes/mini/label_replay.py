@@ -74,9 +74,9 @@ def _prepared(engine: Engine, sample: Sample, longest: int) -> tuple[torch.Tenso
     return ids, mask.nonzero()[:, 0] - 1
 
 
-def practised_clips(engine: Engine, data: Path, arrays: Path, seed: int = SEED) -> ClipsPart:
+def practised_clips(engine: Engine, data: Path, arrays: Path) -> ClipsPart:
     """Return conversations about facts of composed clips, as the tuning on accounts used them."""
-    return ClipsPart("practised", "emotion", own_bank(engine, data, arrays), turns=2, seed=seed)
+    return ClipsPart("practised", "emotion", own_bank(engine, data, arrays), turns=2, seed=SEED)
 
 
 def writing_loss(engine: Engine, sample: Sample) -> torch.Tensor | None:

@@ -2,7 +2,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from emotion_qwen.engine.vocabulary import Vocabulary, _letters, reply_texts
+from emotion_qwen.engine.vocabulary import Vocabulary, _letters, decoded_replies
 from emotion_qwen.errors import SettingsError
 
 pytest_plugins = ("tests.engine.vocabularies",)
@@ -49,7 +49,7 @@ def test_a_tokenizer_without_control_characters_serves():
 def test_a_reply_that_is_cut_off_within_a_character_ends_before_it(qwen_like):
     whole = [qwen_like.bytes[byte] for byte in " 人物".encode()]
     end = qwen_like.tokenizer.eos_token_id
-    assert reply_texts(qwen_like.tokenizer, [[*whole, end], whole[:-1], whole[:-2], whole[:3]]) == [
+    assert decoded_replies(qwen_like.tokenizer, [[*whole, end], whole[:-1], whole[:-2], whole[:3]]) == [
         "人物",
         "人",
         "人",

@@ -19,7 +19,7 @@ from emotion_qwen.engine.drawing import AnswerLikelihoods, DrawnAnswer, draw_ans
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.engine.sampling import Sampling
-from emotion_qwen.engine.vocabulary import reply_texts
+from emotion_qwen.engine.vocabulary import decoded_replies
 from emotion_qwen.errors import TrainingError
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.training.answer_settings import CollapseSettings, ReinforcementSettings
@@ -169,7 +169,7 @@ class ReinforcementTrainer(AnswerTrainer):
             )
 
     def _reward(self, prompts: Prompts, drawn: Sequence[Sequence[DrawnAnswer]]) -> RewardedGroups:
-        texts = reply_texts(self.processor.tokenizer, [answer.tokens for group in drawn for answer in group])
+        texts = decoded_replies(self.processor.tokenizer, [answer.tokens for group in drawn for answer in group])
         answers = []
         for sample, group in zip(prompts.samples, drawn, strict=True):
             answers.append([AnsweredSample(sample, texts.pop(0), answer.finished) for answer in group])

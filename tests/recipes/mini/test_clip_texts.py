@@ -76,6 +76,28 @@ def test_every_kind_of_question_is_answered_from_the_facts(language):
     assert seen == set(KINDS)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_closed_questions_offer_their_answer_and_have_only_one(language):
+    sad, happy = {"en": ("sad", "happy"), "zh": ("悲伤", "高兴")}[language]
+    feelings = (Stretch(sad, 0.0, 2.0), Stretch(happy, 2.0, 5.0), Stretch(sad, 5.0, 9.0))
+    facts = ClipFacts(language, 9.0, (PersonFacts(1, feelings, ((sad, 0.7), (happy, 0.2))),), likeliest=((sad, 0.7),))
+    right: dict[str, set[str]] = {}
+    for seed in range(300):
+        exchange = ask_clip(facts, "choice", random.Random(seed))
+        question, closed, listed = re.split("( Choose one: |请选择一个：)", exchange.question + "||")[:3]
+        if closed:
+            assert exchange.answer.lower() in re.split(", |、", listed.rstrip("|.。").lower()), exchange
+            right.setdefault(question, set()).add(exchange.answer)
+    assert all(len(given) == 1 for given in right.values())
+    assert not [text for text in right if sad in text and ("When" in text or "什么时候" in text)], "sad at two times"
+    if language == "en":
+        assert right["Is the person sad before or after being happy?"] == {"Before"}
+        assert right["Is the person happy before or after being sad?"] == {"After"}
+        assert right["Which way does the mood of the person change?"] == {"About the same"}
+    else:
+        assert right["这个人先表现出高兴还是悲伤？"] == {"悲伤"}
+
+
 def answers(kind: str, tries: int = 60) -> set[tuple[str, str]]:
     rng = random.Random(0)
     return {(e.question, e.answer) for e in (ask_clip(TWO, kind, rng) for _ in range(tries))}
