@@ -15,6 +15,8 @@ from typing import Any, Self, Unpack
 
 from emotion_qwen.analysis.clip_facts import facts_of
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
+from emotion_qwen.analysis.measured_answers import measured_answer
+from emotion_qwen.analysis.question_reading import can_be_measured
 from emotion_qwen.analysis.reader import ViewReader, label_reader
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.reasoning import difference
@@ -55,7 +57,7 @@ from emotion_qwen.questions import describe_question, label_question, role_text
 from emotion_qwen.records import CHANNELS, EmotionReport
 from emotion_qwen.strings import PHRASES, SENTENCES, in_language
 from emotion_qwen.taxonomy import OWN
-from emotion_qwen.verify.facts import facts_text
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 
 SPARSE = 0.9
 """Smallest number of analyzed frames per window of the timeline that needs no warning."""
@@ -67,6 +69,14 @@ class Analysis:
 
     report: EmotionReport
     features: ClipFeatures | None
+
+
+@dataclass(frozen=True)
+class FreeAnswer:
+    """An answer to a free question, and whether it was composed from measurements instead of generated."""
+
+    text: str
+    measured: bool = False
 
 
 class Analyzer:
@@ -241,9 +251,11 @@ class Analyzer:
         speak_as: tuple[float, float] | None = None,
         **options: Unpack[AnalysisOptions],
     ) -> str:
-        """Answer a free question about a clip, picture or sound with generated text.
+        """Answer a free question about a clip, picture or sound.
 
-        The model gets the input that `analyze` uses: the person seen most, or the whole clip if nobody is seen.
+        Who shows an emotion, when, what is shown at a time and how it changes is answered from the measurements (see
+        `measured_answers`), everything else with generated text. The model gets the input that `analyze` uses: the
+        person seen most, or the whole clip if nobody is seen.
 
         Args:
             path: as in `analyze`.
@@ -255,8 +267,25 @@ class Analyzer:
             MediaError: the file cannot be read, or contains nothing that can be seen or heard.
         """
         request = Request(**options)
-        role = "" if speak_as is None else role_text(*speak_as, language_of(question))
-        return self.answer(self.prepare(path, request), question, request.context, role)
+        return self.reply(self.prepare(path, request), question, request.context, speak_as).text
+
+    def reply(
+        self, prepared: PreparedClip, question: str, context: str = "", speak_as: tuple[float, float] | None = None
+    ) -> FreeAnswer:
+        """Answer a free question about a prepared clip as `ask` does, and tell whether the answer was measured."""
+        if speak_as is not None:
+            return FreeAnswer(self.answer(prepared, question, context, role_text(*speak_as, language_of(question))))
+        measured = self.measured_answer(prepared, question, context)
+        return FreeAnswer(measured, True) if measured else FreeAnswer(self.answer(prepared, question, context))
+
+    def measured_answer(self, prepared: PreparedClip, question: str, context: str = "") -> str:
+        """Answer a question about a prepared clip from its measurements alone; "" if they do not have the answer."""
+        language = language_of(question)
+        if not can_be_measured(question, language):
+            return ""
+        request = Request(language=language, context=context)
+        facts = self._facts(prepared, request)
+        return "" if facts is None else measured_answer(question, facts, request.label_set.labels) or ""
 
     def answer(self, prepared: PreparedClip, question: str, context: str = "", role: str = "") -> str:
         """Answer a free question about a prepared clip as `ask` does; `role` is the text that asks for a feeling.
@@ -271,9 +300,13 @@ class Analyzer:
 
     def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
         """Return the measurements of a clip as text, in "en" or "zh"; see `verify.facts`."""
-        request = Request(language=language, context=context)
+        facts = self._facts(prepared, Request(language=language, context=context))
+        return "" if facts is None else facts_text(facts)
+
+    def _facts(self, prepared: PreparedClip, request: Request) -> ClipFacts | None:
+        """Return the measurements of a clip; None if nobody is seen or heard."""
         reading = ClipReading(self.reader(request), prepared, request)
-        return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
+        return None if reading.is_empty else facts_of(reading, outline(reading))
 
     def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
         """Return the message parts with which `ask` asks a question about a clip.

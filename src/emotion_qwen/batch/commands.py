@@ -332,17 +332,23 @@ def ask(
 ) -> None:
     """Ask a free question about a clip, picture or sound.
 
+    Who looks how, when, and what changes is answered from the measurements, everything else by the model.
+
     --as asks a model that follows instructions to speak with a feeling; write --as=-0.5,0.8 if it begins with a minus.
     """
     speak_as = None if feeling is None else _state(feeling)
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
+    from emotion_qwen.analysis.request import Request
 
     quiet()
     analyzer = Analyzer.load(**options)
     sources = analyzer.sources(**chosen)
-    answer = analyzer.ask(path, question, speak_as=speak_as, start=start, end=end, sources=sources, context=context)
-    print(answer)
+    prepared = analyzer.prepare(path, Request(start=start, end=end, sources=sources, context=context))
+    reply = analyzer.reply(prepared, question, context, speak_as)
+    print(reply.text)
+    if reply.measured:
+        print("measured, not written by the model", file=sys.stderr)
 
 
 def _state(text: str) -> tuple[float, float]:
