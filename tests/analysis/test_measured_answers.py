@@ -51,7 +51,11 @@ ALONE = ClipFacts(
         (TWO, "Who is angry?", "Person 1 looks angry throughout."),
         (TWO, "When does person 3 look neutral?", "Person 3 looks neutral from 2.0 to 5.0 s and from 8.5 to 11.0 s."),
         (TWO, "When does person 2 look neutral?", "Person 2 is not in the clip."),
-        (TWO, "What do they show at 1 s?", "At 1.0 s, person 1 looks angry. At 1.0 s, person 3 is not seen."),
+        (
+            TWO,
+            "What do they show at 1 s?",
+            "At 1.0 s, person 1 looks angry. At 1.0 s, no emotion of person 3 was measured.",
+        ),
         (TWO, "Does person 1 feel better or worse at the end?", "About the same: angry."),
         (TWO, "Does person 3 look happy before or after looking neutral?", "After: first neutral, then happy."),
         (ClipFacts("en", 3.0), "How many people are there?", "Nobody is seen."),

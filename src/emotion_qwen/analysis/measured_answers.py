@@ -15,7 +15,7 @@ from emotion_qwen.analysis.question_reading import EARLIER, LATER, OFFER, SAME, 
 from emotion_qwen.faces.face_claims import PLAIN
 from emotion_qwen.matching.statements import plain
 from emotion_qwen.strings import Strings, in_language
-from emotion_qwen.taxonomy import CONCEPTS, concept, concept_of_word, feeling_word
+from emotion_qwen.taxonomy import CONCEPTS, concept_of_word, feeling_word
 from emotion_qwen.verify.facts import MOVEMENTS, ClipFacts, PersonFacts, Stretch, spoken_phrase
 
 CLEARLY = 0.25
@@ -36,7 +36,7 @@ SENTENCES: Strings = {
     "span": ("from {start:.1f} to {end:.1f} s", "在{start:.1f}秒到{end:.1f}秒"),
     "instant": ("at {start:.1f} s", "在{start:.1f}秒时"),
     "at": ("At {time:.1f} s, {who} looks {word}.", "{time:.1f}秒时，{who}看起来{word}。"),
-    "nothing at": ("At {time:.1f} s, {who} is not seen.", "{time:.1f}秒时看不到{who}。"),
+    "nothing at": ("At {time:.1f} s, no emotion of {who} was measured.", "{time:.1f}秒时没有测到{who}的情感。"),
     "after the end": ("The clip ends at {seconds:.1f} s.", "片段在{seconds:.1f}秒结束。"),
     "before": ("Before: first {first}, then {second}.", "之前：先是{first}，后是{second}。"),
     "after": ("After: first {first}, then {second}.", "之后：先是{first}，后是{second}。"),
@@ -247,7 +247,7 @@ def _never(option: str) -> bool:
 
 def _says(word: str) -> Callable[[str], bool]:
     """Return a test of whether an option names the same emotion as a word."""
-    return lambda option: bool(_concept(option)) and _concept(option) == (_concept(word) or concept(word))
+    return lambda option: bool(_concept(option)) and _concept(option) == _concept(word)
 
 
 def _spans(stretches: Sequence[Stretch]) -> Callable[[str], bool]:
