@@ -214,6 +214,7 @@ def test_a_feeling_becomes_the_system_text_of_an_answer(facts, joined):
         engine=engine, prepare=lambda path, request: None, asked_view=lambda prepared, context: (),
         facts=lambda prepared, language, context: facts,
     )  # fmt: skip
-    analyzer.answer = partial(Analyzer.answer, analyzer)
+    analyzer.answer, analyzer.reply = partial(Analyzer.answer, analyzer), partial(Analyzer.reply, analyzer)
+    analyzer.measured_answer = partial(Analyzer.measured_answer, analyzer)
     assert Analyzer.ask(analyzer, "a.mp4", "你好吗？", speak_as=(0.5, -0.3)) == role_text(0.5, -0.3, "zh") + joined
     assert Analyzer.ask(analyzer, "a.mp4", "How are you?") == facts
