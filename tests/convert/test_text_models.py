@@ -162,7 +162,7 @@ def test_a_picture_in_the_prompt_runs_through_generate_engine_and_scheduler(text
     assert scheduled(engine, questions, 6) == answers
     decode = engine.processor.tokenizer.batch_decode
     assert [engine.chat([{"role": "user", "content": content}], 6) for content in questions] == [
-        text.replace("\ufffd", "").strip() for text in decode(answers, skip_special_tokens=True)
+        text.strip() for text in decode(answers, skip_special_tokens=True)
     ]
     ids = prepare(engine, questions[1])["input_ids"]  # after pictures have passed through the model
     with torch.no_grad():

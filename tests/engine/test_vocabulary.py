@@ -2,7 +2,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from emotion_qwen.engine.vocabulary import Vocabulary, _letters, decoded_replies
+from emotion_qwen.engine.vocabulary import Vocabulary, _letters
 from emotion_qwen.errors import SettingsError
 
 pytest_plugins = ("tests.engine.vocabularies",)
@@ -44,14 +44,3 @@ def test_a_tokenizer_without_control_characters_serves():
     assert vocabulary.decode(vocabulary.encode(text)) == text.encode() and vocabulary.matched
     with pytest.raises(SettingsError, match=r"no token for the byte 0x04 of 'a\\x04'; leave it out"):
         vocabulary.encode("a\x04")
-
-
-def test_a_reply_that_is_cut_off_within_a_character_ends_before_it(qwen_like):
-    whole = [qwen_like.bytes[byte] for byte in " 人物".encode()]
-    end = qwen_like.tokenizer.eos_token_id
-    assert decoded_replies(qwen_like.tokenizer, [[*whole, end], whole[:-1], whole[:-2], whole[:3]]) == [
-        "人物",
-        "人",
-        "人",
-        "",
-    ]

@@ -36,7 +36,7 @@ from emotion_qwen.engine.encoding import (
 from emotion_qwen.engine.products import widen
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.engine.scoring import AnswerScorer, AnswerScores, BatchScores, Tokens, WordScores, by_row
-from emotion_qwen.engine.vocabulary import Vocabulary, decoded_replies
+from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND
@@ -386,7 +386,7 @@ class Engine:
             logits_processor=LogitsProcessorList([] if greedy else [SamplerProcessor(sampling, grammar, first)]),
             do_sample=False,
         )
-        return decoded_replies(self.processor.tokenizer, tokens[:, prompt:])
+        return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

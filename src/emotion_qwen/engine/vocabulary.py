@@ -19,11 +19,6 @@ from emotion_qwen.errors import SettingsError
 NEEDED = (0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF1), 0xF3, 0xF4)
 
 
-def decoded_replies(tokenizer: Any, replies: Any) -> list[str]:
-    """Decode the tokens of replies; bytes that form no character, as where a reply was cut off, are left out."""
-    return [text.replace("\ufffd", "").strip() for text in tokenizer.batch_decode(replies, skip_special_tokens=True)]
-
-
 class Vocabulary:
     """The tokens of a byte-level tokenizer.
 

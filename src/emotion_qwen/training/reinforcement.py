@@ -19,7 +19,6 @@ from emotion_qwen.engine.drawing import AnswerLikelihoods, DrawnAnswer, draw_ans
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.engine.sampling import Sampling
-from emotion_qwen.engine.vocabulary import decoded_replies
 from emotion_qwen.errors import TrainingError
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.training.answer_settings import CollapseSettings, ReinforcementSettings
@@ -169,10 +168,12 @@ class ReinforcementTrainer(AnswerTrainer):
             )
 
     def _reward(self, prompts: Prompts, drawn: Sequence[Sequence[DrawnAnswer]]) -> RewardedGroups:
-        texts = decoded_replies(self.processor.tokenizer, [answer.tokens for group in drawn for answer in group])
+        texts = self.processor.tokenizer.batch_decode(
+            [answer.tokens for group in drawn for answer in group], skip_special_tokens=True
+        )
         answers = []
         for sample, group in zip(prompts.samples, drawn, strict=True):
-            answers.append([AnsweredSample(sample, texts.pop(0), answer.finished) for answer in group])
+            answers.append([AnsweredSample(sample, texts.pop(0).strip(), answer.finished) for answer in group])
         values = reward_answers(self.rewards, [answer for group in answers for answer in group])
         shape = (len(answers), -1)
         rewards = {name: torch.tensor(given).view(shape) for name, given in values.items()}

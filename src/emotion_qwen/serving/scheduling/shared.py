@@ -12,7 +12,7 @@ from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import Encoder
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.engine.sampling import Sampler, Sampling
-from emotion_qwen.engine.vocabulary import Vocabulary, decoded_replies
+from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import RequestError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -116,7 +116,7 @@ class SharedEngine(Engine):
             raise RequestError("the schema became too complex during generation; give a simpler one")
         if finishes[0] not in ("stop", "length"):
             raise Stopped(f"an answer ended early ({finishes[0]})")
-        return decoded_replies(self.processor.tokenizer, [generation.tokens])
+        return [self.processor.tokenizer.decode(generation.tokens, skip_special_tokens=True).strip()]
 
     def provenance(self) -> dict[str, Any]:
         """Name the model as `Engine.provenance` does."""

@@ -1,4 +1,4 @@
-"""Incremental detokenization: whole characters only, and without stop strings; bytes that form none are left out."""
+"""Incremental detokenization: whole characters only, and without stop strings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Detokenizer:
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self._stops = tuple(stops)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""
         self.stopped = False
 
