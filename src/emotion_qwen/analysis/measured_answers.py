@@ -22,7 +22,7 @@ CLEARLY = 0.25
 """Smallest difference of valence that counts as better or worse."""
 NEAR = 0.15
 """Largest difference of two times that are the same after rounding, seconds."""
-SENTENCES: Strings = {
+ANSWERS: Strings = {
     "person": ("person {number}", "人物{number}"),
     "the person": ("the person", "这个人"),
     "unknown": ("Person {number} is not in the clip.", "片段中没有人物{number}。"),
@@ -100,7 +100,7 @@ class _Answers:
 
     def __init__(self, question: QuestionReading, facts: ClipFacts) -> None:
         self.question, self.facts = question, facts
-        self.say = in_language(SENTENCES, facts.language)
+        self.say = in_language(ANSWERS, facts.language)
         self.people = [person for person in facts.people if not question.numbers or person.person in question.numbers]
 
     def answer(self) -> MeasuredAnswer | None:
